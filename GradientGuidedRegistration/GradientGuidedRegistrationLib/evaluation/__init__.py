@@ -1,0 +1,22 @@
+"""How well two images lie on each other: overlap, surface distances, landmarks and the deformation itself.
+
+Needs numpy and SimpleITK only. Images are `SimpleITK.Image` in LPS millimetres; labels are integer images;
+an undefined figure is None, never NaN, so that every result can be written as JSON.
+"""
+
+from __future__ import annotations
+
+from .field import displacement_statistics, field_metrics, jacobian_determinant
+from .landmarks import target_registration_error
+from .overlap import label_metrics, labels_on_grid, mask_metrics, mean_metrics
+
+__all__ = [
+    "displacement_statistics",
+    "field_metrics",
+    "jacobian_determinant",
+    "label_metrics",
+    "labels_on_grid",
+    "mask_metrics",
+    "mean_metrics",
+    "target_registration_error",
+]
