@@ -1,0 +1,240 @@
+"""Our stand-ins for the pure-Python parts of Slicer that the package `slicer-core` leaves out.
+
+`slicer.ScriptedLoadableModule`, `slicer.parameterNodeWrapper` and `slicer.i18n`, as far as this extension uses them.
+The Logic base class and the parameter node really work, over `vtkMRMLScriptedModuleNode` and in the format in which
+Slicer saves a scene; Module and Widget refuse; self-tests report «skipped».
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+import unittest
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .headless import NeedsSlicer
+
+
+def create() -> Iterator[types.ModuleType]:
+    """The modules to put in place, each named as Slicer names it."""
+    contents: dict[str, dict[str, Any]] = {
+        "slicer.ScriptedLoadableModule": {
+            c.__name__: c for c in (ScriptedLoadableModule, ScriptedLoadableModuleWidget,
+                                    ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest)
+        },
+        "slicer.parameterNodeWrapper": {
+            o.__name__: o for o in (parameterNodeWrapper, Default, Choice, WithinRange, Minimum, Maximum)
+        },
+        "slicer.i18n": {"tr": lambda text: text, "translate": lambda context, text: text},
+    }
+    for name, members in contents.items():
+        module = types.ModuleType(name, "Stand-in outside the Slicer application.")
+        module.__dict__.update(members, __all__=list(members))
+        yield module
+
+
+# --- slicer.ScriptedLoadableModule ------------------------------------------------------------------------------------
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent: Any = None) -> None:
+        raise NeedsSlicer(f"The module {type(self).__name__} needs the Slicer application.")
+
+
+class ScriptedLoadableModuleWidget:
+    def __init__(self, parent: Any = None) -> None:
+        raise NeedsSlicer(f"The panel {type(self).__name__} needs the Slicer application.")
+
+
+class ScriptedLoadableModuleLogic:
+    """Finds or makes the module's parameter node, as Slicer's base class does."""
+
+    def __init__(self, parent: Any = None) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+    def getParameterNode(self) -> Any:
+        existing = self.getAllParameterNodes()
+        return existing[0] if existing else _scene().AddNode(self.createParameterNode())
+
+    def getAllParameterNodes(self) -> list[Any]:
+        scene = _scene()
+        count = scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
+        nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]
+        return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
+
+    def createParameterNode(self) -> Any:
+        scene = _scene()
+        node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+        node.UnRegister(None)  # CreateNodeByClass leaves one reference too many
+        if self.isSingletonParameterNode:
+            node.SetSingletonTag(self.moduleName)
+        node.SetAttribute("ModuleName", self.moduleName)
+        node.SetName(scene.GenerateUniqueName(self.moduleName))
+        return node
+
+
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    """Self-tests belong into the application: elsewhere they are skipped, never passed."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        raise unittest.SkipTest("needs the Slicer application")
+
+    def runTest(self) -> None:
+        raise unittest.SkipTest("needs the Slicer application")
+
+    def delayDisplay(self, message: str, *args: Any, **kwargs: Any) -> None:
+        raise NeedsSlicer("delayDisplay needs the Slicer application.")
+
+
+def _scene() -> Any:
+    import slicer
+
+    if slicer.mrmlScene is None:
+        raise NeedsSlicer("A parameter node needs a MRML scene: install slicer-core, or run inside Slicer.")
+    return slicer.mrmlScene
+
+
+# --- slicer.parameterNodeWrapper --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Default:
+    value: Any
+
+
+@dataclass(frozen=True)
+class Choice:
+    choices: Any
+
+    def validate(self, value: Any) -> None:
+        if value not in self.choices:
+            raise ValueError(f"{value!r} is none of {list(self.choices)}")
+
+
+@dataclass(frozen=True)
+class WithinRange:
+    minimum: float
+    maximum: float
+
+    def validate(self, value: float) -> None:
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"{value} is outside [{self.minimum}, {self.maximum}]")
+
+
+@dataclass(frozen=True)
+class Minimum:
+    minimum: float
+
+    def validate(self, value: float) -> None:
+        if value < self.minimum:
+            raise ValueError(f"{value} is below {self.minimum}")
+
+
+@dataclass(frozen=True)
+class Maximum:
+    maximum: float
+
+    def validate(self, value: float) -> None:
+        if value > self.maximum:
+            raise ValueError(f"{value} is above {self.maximum}")
+
+
+class _Parameter:
+    """One typed parameter, kept as text (or as a node reference) in a `vtkMRMLScriptedModuleNode`."""
+
+    def __init__(self, name: str, annotation: Any, assigned: Any) -> None:
+        self.name = name
+        extras: tuple[Any, ...] = ()
+        if typing.get_origin(annotation) is typing.Annotated:
+            annotation, *rest = typing.get_args(annotation)
+            extras = tuple(rest)
+        union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+        members = typing.get_args(annotation) if union else (annotation,)
+        types_ = [member for member in members if member is not type(None)]
+        if len(types_) != 1:
+            raise TypeError(f"Parameter {name}: outside Slicer only one type, or one type or None, is supported")
+        self.type: type = types_[0]
+        self.is_node = hasattr(self.type, "GetNodeTagName")
+        self.optional = union or self.is_node
+        self.validators = [extra for extra in extras if hasattr(extra, "validate")]
+        defaults = [extra.value for extra in extras if isinstance(extra, Default)]
+        if assigned is not _MISSING:
+            defaults = [assigned]
+        self.default = defaults[0] if defaults else None if self.optional else self._natural_default()
+
+    def _natural_default(self) -> Any:
+        return next(iter(self.type)) if issubclass(self.type, enum.Enum) else self.type()
+
+    def read(self, node: Any) -> Any:
+        if self.is_node:
+            return node.GetNodeReference(self.name)
+        if not node.HasParameter(self.name):
+            return self.default
+        text = node.GetParameter(self.name)
+        if self.optional and text == "None":
+            return None
+        if self.type is bool:
+            return text == "True"
+        return self.type[text] if issubclass(self.type, enum.Enum) else self.type(text)  # type: ignore[index]
+
+    def write(self, node: Any, value: Any) -> None:
+        self._check(value)
+        if self.is_node:
+            node.SetParameter(self.name, "")
+            node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
+        else:
+            node.SetParameter(self.name, value.name if isinstance(value, enum.Enum) else str(value))
+
+    def _check(self, value: Any) -> None:
+        if value is None and self.optional:
+            return
+        accepted = (int, float) if self.type is float else self.type
+        if not isinstance(value, accepted):
+            raise TypeError(f"Parameter {self.name} takes {self.type.__name__}, not {type(value).__name__} ({value!r})")
+        for validator in self.validators:
+            validator.validate(value)
+
+
+_MISSING = object()
+
+
+def parameterNodeWrapper(cls: type) -> type:
+    """Turn the annotations of `cls` into typed properties over a parameter node. The annotations are read at first use,
+    so that the class can be defined where the node classes they name do not exist."""
+    assigned = {name: cls.__dict__.get(name, _MISSING) for name in cls.__annotations__}
+
+    def parameters() -> dict[str, _Parameter]:
+        cached = cls.__dict__.get("_parameters")
+        if cached is None:
+            hints = typing.get_type_hints(cls, include_extras=True)
+            cached = {name: _Parameter(name, hint, assigned[name]) for name, hint in hints.items()}
+            cls._parameters = cached  # type: ignore[attr-defined]
+        return cached
+
+    def initialize(self: Any, parameterNode: Any) -> None:
+        self.parameterNode = parameterNode
+        for parameter in parameters().values():
+            if not parameterNode.HasParameter(parameter.name):
+                parameter.write(parameterNode, parameter.default)
+
+    def accessor(name: str) -> property:
+        return property(lambda self: parameters()[name].read(self.parameterNode),
+                        lambda self, value: parameters()[name].write(self.parameterNode, value))
+
+    def forward(name: str) -> Callable[..., Any]:
+        return lambda self, *args: getattr(self.parameterNode, name)(*args)
+
+    for name in assigned:
+        setattr(cls, name, accessor(name))
+    cls.__init__ = initialize  # type: ignore[misc]
+    for name in ("StartModify", "EndModify", "AddObserver", "RemoveObserver", "Modified"):
+        setattr(cls, name, forward(name))
+    cls.getValue = lambda self, name: parameters()[name].read(self.parameterNode)  # type: ignore[attr-defined]
+    cls.setValue = lambda self, name, value: parameters()[name].write(self.parameterNode, value)  # type: ignore[attr-defined]
+    cls.default = lambda self, name: Default(parameters()[name].default)  # type: ignore[attr-defined]
+    return cls

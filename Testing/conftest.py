@@ -1,0 +1,69 @@
+"""What every test may ask for: the MRML scene, and a guard that lets no VTK error pass unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULE_FOLDER = REPOSITORY / "GradientGuidedRegistration"
+SCRIPTS = MODULE_FOLDER / "Scripts"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    """The folder of register.py and its siblings."""
+    return SCRIPTS
+
+
+@pytest.fixture(scope="session")
+def _host() -> Any:
+    from GradientGuidedRegistrationLib import headless
+
+    scene = headless.start()
+    if scene is None:
+        pytest.skip("slicer-core is not installed (not published for this platform)")
+    return scene
+
+
+@pytest.fixture
+def vtk_errors() -> Iterator[list[str]]:
+    """The errors that VTK reports during the test; the test fails if any is left in the list at its end."""
+    import vtk
+
+    errors: list[str] = []
+
+    @vtk.calldata_type(vtk.VTK_STRING)
+    def record(caller: object, event: str, text: str) -> None:
+        errors.append(text)
+
+    window = vtk.vtkOutputWindow.GetInstance()
+    tag = window.AddObserver(vtk.vtkCommand.ErrorEvent, record)
+    yield errors
+    window.RemoveObserver(tag)
+    assert not errors, "VTK reported: " + "\n".join(errors)
+
+
+@pytest.fixture
+def scene(_host: Any, vtk_errors: list[str]) -> Iterator[Any]:
+    """Slicer's MRML scene, empty at the start of the test. A VTK error during the test fails it."""
+    _host.Clear(0)
+    yield _host
+    _host.Clear(0)
+
+
+@pytest.fixture(scope="session")
+def module(_host: Any) -> Any:
+    """The module file GradientGuidedRegistration.py."""
+    from GradientGuidedRegistrationLib import headless
+
+    return headless.load_module()
