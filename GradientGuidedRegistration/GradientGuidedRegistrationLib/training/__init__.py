@@ -1,0 +1,1 @@
+"""Training and evaluation of the networks: phantoms, datasets, trainer, checkpoints, the comparison of the paper's Table 1."""

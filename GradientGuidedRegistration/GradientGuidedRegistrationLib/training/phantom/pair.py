@@ -1,0 +1,99 @@
+"""One generated pair on one voxel grid: a fixed MR, a moving CT, their labels and the true deformation between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...errors import InputError
+from .abdomen import Abdomen
+from .ct import CtProtocol, render_ct
+from .deformation import draw_deformation
+from .draws import Draws
+from .lattice import Lattice
+from .material import Material
+from .mr import MrProtocol, render_mr
+from .shapes import RandomShapes
+from .tissues import LABELS
+
+KINDS = ("abdomen", "shapes")
+
+
+@dataclass(frozen=True)
+class PhantomPair:
+    """Tensors (1, C, D, H, W) on a common grid, array order (D, H, W) = (superior, posterior, left).
+
+    Attributes:
+        fixed: MR in scanner units, float32.
+        moving: CT in HU, float32.
+        fixed_labels, moving_labels: uint8, 0 is background.
+        displacement: the truth, voxels, component order = array order: the anatomy at x of the fixed image lies at
+            x + displacement(x) of the moving image.
+        label_names: name by label value.
+        spacing: mm, the same along each axis.
+        description: how the two images were rendered.
+    """
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    fixed_labels: torch.Tensor
+    moving_labels: torch.Tensor
+    displacement: torch.Tensor
+    label_names: dict[int, str]
+    spacing: float
+    description: dict[str, object]
+
+
+def phantom_pair(seed: int, shape: tuple[int, int, int] = (144, 144, 128), spacing: float = 1.0, kind: str = "abdomen",
+                 device: str | torch.device = "cpu", *, strength: float = 1.0, rigid: float = 1.0, sequence: str | None = None,
+                 phase: str | None = None) -> PhantomPair:
+    """Generate the pair number `seed`; the same arguments give the same pair.
+
+    Args:
+        seed: number of the pair.
+        shape: (D, H, W). The body fills the field of view whatever its size.
+        spacing: voxel size in mm, written into the result.
+        kind: "abdomen", or "shapes" for contrast-free random shapes.
+        device: where the tensors are made.
+        strength: factor on the deformation; 0 gives an aligned pair if `rigid` is 0, too.
+        rigid: factor on the residual rigid error.
+        sequence: MR sequence (see `mr.SEQUENCES`) instead of a random one.
+        phase: CT contrast phase (see `ct.PHASES`) instead of a random one.
+
+    Raises:
+        InputError: unknown kind, or fewer than 16 voxels along an axis.
+    """
+    if kind not in KINDS:
+        raise InputError(f"Phantom kind {kind!r} is unknown; choose one of {', '.join(KINDS)}.")
+    if len(shape) != 3 or min(shape) < 16:
+        raise InputError(f"A phantom needs at least 16 voxels along each of three axes; got {tuple(shape)}.")
+    with torch.no_grad():
+        return _generate(Draws(seed, device), tuple(int(s) for s in shape), float(spacing), kind, strength, rigid, sequence, phase)
+
+
+def _generate(d: Draws, shape, spacing, kind, strength, rigid, sequence, phase) -> PhantomPair:
+    unit = d.uniform(0.47, 0.54) * min(shape[2], shape[1] / 0.85)
+    points = body_points(shape, unit, d)
+    ct, mr = CtProtocol.draw(d), MrProtocol.draw(d, sequence)
+    if phase is not None:
+        ct = CtProtocol(**{**vars(ct), "phase": phase})
+    if kind == "abdomen":
+        subject, material, names = Abdomen(d), Material.of_patient(d, ct.phase), dict(enumerate(LABELS))
+    else:
+        subject = RandomShapes(d)
+        material, names = Material.of_shapes(d, subject.count), {i: f"shape {i}" for i in range(subject.count)}
+    displacement = draw_deformation(d, points, unit, strength, rigid)
+    texture = [Lattice(d.smooth(1, knots, (size,) * 3), (-1.3, -1.0, -1.3), (1.3, 1.0, 1.3)) for knots, size in ((16, 48), (52, 104))]
+    deformed = points + displacement[0] / unit
+    moving_canvas, fixed_canvas = subject.paint(points), subject.paint(deformed)
+    moving = render_ct(moving_canvas, torch.cat([t(points) for t in texture]), points, material, ct, d)
+    fixed = render_mr(fixed_canvas, torch.cat([t(deformed) for t in texture]), material, mr, d)
+    return PhantomPair(fixed, moving, fixed_canvas.label[None, None], moving_canvas.label[None, None], displacement, names, spacing,
+                       {"kind": kind, "ct": vars(ct), "mr": vars(mr)})
+
+
+def body_points(shape: tuple[int, int, int], unit: float, d: Draws) -> torch.Tensor:
+    """Positions (3, D, H, W) of the voxels in body units, the body about in the middle of the field of view."""
+    axes = [(torch.arange(s, dtype=torch.float32, device=d.device) - 0.5 * (s - 1)) / unit + d.normal(0, 0.03) for s in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
