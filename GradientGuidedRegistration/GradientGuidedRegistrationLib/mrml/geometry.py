@@ -1,0 +1,120 @@
+"""Voxel arrays with geometry: VTK image data with an IJK-to-RAS matrix here, SimpleITK images in LPS mm there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from ..errors import InputError
+
+LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Turns RAS into LPS coordinates and back."""
+
+_SHEAR_TOLERANCE = 1e-4  # cosine between two axes; NIfTI and DICOM round directions to about 1e-6
+
+
+def matrix_from_vtk(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """(4, 4) array of a VTK matrix."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def matrix_to_vtk(array: np.ndarray) -> vtk.vtkMatrix4x4:
+    """VTK matrix of a (4, 4) array."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, dtype=float).ravel())
+    return matrix
+
+
+def parent_to_world(node: Any) -> np.ndarray:
+    """(4, 4) RAS matrix of the transforms above a node. Non-linear ones are refused with an `InputError`."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        raise InputError(
+            f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'. Harden that transform "
+            "(Data module, right-click, Harden transform) or take the node out of it, and try again."
+        )
+    matrix = vtk.vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(matrix)
+    world = matrix_from_vtk(matrix)
+    if abs(np.linalg.det(world[:3, :3])) < 1e-9:
+        raise InputError(f"The transform '{parent.GetName()}' above '{node.GetName()}' is singular: it has no inverse.")
+    return world
+
+
+def ijk_to_ras(image: sitk.Image) -> np.ndarray:
+    """(4, 4) matrix from voxel indices (i, j, k) of an LPS image to RAS mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return LPS_RAS @ matrix
+
+
+def set_geometry(image: sitk.Image, matrix: np.ndarray) -> None:
+    """Give an image the geometry of a (4, 4) IJK-to-RAS matrix, in LPS mm."""
+    lps = LPS_RAS @ matrix
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+
+
+def image_from_vtk(data: vtk.vtkImageData, matrix: np.ndarray) -> sitk.Image:
+    """Copy VTK image data into a SimpleITK image.
+
+    Args:
+        data: scalars with one or more components; its extent may start anywhere.
+        matrix: (4, 4) from indices (i, j, k) of the extent to RAS mm.
+    """
+    scalars = data.GetPointData().GetScalars()
+    shape = tuple(reversed(data.GetDimensions()))
+    array = vtk_to_numpy(scalars)
+    vector = scalars.GetNumberOfComponents() > 1
+    image = sitk.GetImageFromArray(array.reshape(shape + ((-1,) if vector else ())), isVector=vector)
+    first = np.eye(4)
+    first[:3, 3] = data.GetExtent()[::2]
+    set_geometry(image, matrix @ first)
+    return image
+
+
+def vtk_from_image(image: sitk.Image, data: vtk.vtkImageData | None = None) -> vtk.vtkImageData:
+    """Copy a SimpleITK image into VTK image data in index coordinates (origin 0, spacing 1); see `ijk_to_ras`.
+
+    64-bit integers, which MRML's volumes refuse, become 32-bit where the values allow it and doubles where they do not.
+    """
+    array = sitk.GetArrayViewFromImage(image)
+    if array.dtype in (np.int64, np.uint64):
+        limits = np.iinfo(np.int32)
+        fits = array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max)
+        array = array.astype(np.int32 if fits else np.float64)
+    components = image.GetNumberOfComponentsPerPixel()
+    scalars = numpy_to_vtk(np.ascontiguousarray(array).reshape(-1, components), deep=True)
+    scalars.SetName("ImageScalars")
+    data = vtk.vtkImageData() if data is None else data
+    data.SetDimensions(image.GetSize())
+    data.GetPointData().SetScalars(scalars)
+    return data
+
+
+def orthonormal(image: sitk.Image, interpolator: int, default: float = 0.0) -> sitk.Image:
+    """The image itself, or, where a parent transform or a tilted gantry sheared its axes, the image resampled onto the
+    nearest grid with perpendicular axes that covers all of it."""
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    if np.abs(direction.T @ direction - np.eye(3)).max() <= _SHEAR_TOLERANCE:
+        return image
+    left, _, right = np.linalg.svd(direction)
+    axes = left @ right
+    size = np.asarray(image.GetSize())
+    corners = [image.TransformContinuousIndexToPhysicalPoint([c * (n - 1.0) for c, n in zip(corner, size)])
+               for corner in np.ndindex(2, 2, 2)]
+    local = np.asarray(corners) @ axes
+    spacing = np.asarray(image.GetSpacing())
+    low, high = local.min(axis=0), local.max(axis=0)
+    new_size = [int(n) for n in np.ceil((high - low) / spacing - 1e-6) + 1]
+    return sitk.Resample(image, new_size, sitk.Transform(3, sitk.sitkIdentity), interpolator, (axes @ low).tolist(),
+                         spacing.tolist(), axes.ravel().tolist(), default, image.GetPixelID())

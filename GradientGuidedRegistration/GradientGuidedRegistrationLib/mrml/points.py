@@ -1,0 +1,65 @@
+"""Markups to LPS points and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from .transaction import all_or_nothing
+
+
+def points_from_markups(node: Any) -> np.ndarray:
+    """(N, 3) world positions in LPS mm of the placed control points, parent transforms of any kind applied."""
+    return _positions(node) * [-1.0, -1.0, 1.0]
+
+
+def markups_from_points(points: np.ndarray, name: str, scene: Any, labels: Sequence[str] = ()) -> Any:
+    """A new point list of (N, 3) positions in LPS mm; `labels` names the points, in order."""
+    ras = np.asarray(points, dtype=float).reshape(-1, 3) * [-1.0, -1.0, 1.0]
+    if not np.isfinite(ras).all():
+        raise InputError(f"The points for '{name}' hold NaN or infinite coordinates.")
+    with all_or_nothing(scene):
+        node = scene.CreateNodeByClass("vtkMRMLMarkupsFiducialNode")
+        node.UnRegister(None)
+        node.SetName(scene.GenerateUniqueName(name))
+        for index, position in enumerate(ras):
+            node.AddControlPoint(position.tolist(), labels[index] if index < len(labels) else "")
+        scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+    return node
+
+
+def carry_points(node: Any, transform: sitk.Transform, name: str, scene: Any) -> Any:
+    """A new point list with the points of `node` mapped by `transform` (LPS mm).
+
+    The field of a result maps points of the **fixed** image to the moving one; its inverse maps points of the moving
+    image to the fixed one. Labels and descriptions are kept.
+    """
+    points = [transform.TransformPoint(point.tolist()) for point in points_from_markups(node)]
+    placed = _placed(node)
+    labels = [node.GetNthControlPointLabel(index) for index in placed]
+    with all_or_nothing(scene):
+        carried = markups_from_points(np.asarray(points), name, scene, labels)
+        for target, index in enumerate(placed):
+            carried.SetNthControlPointDescription(target, node.GetNthControlPointDescription(index))
+    return carried
+
+
+def _placed(node: Any) -> list[int]:
+    if node is None or not node.IsA("vtkMRMLMarkupsNode"):
+        raise InputError("A markups node (point list, curve or line) is needed.")
+    return [index for index in range(node.GetNumberOfControlPoints())
+            if node.GetNthControlPointPositionStatus(index) == node.PositionDefined]
+
+
+def _positions(node: Any) -> np.ndarray:
+    positions = np.zeros((0, 3))
+    for index in _placed(node):
+        position = [0.0, 0.0, 0.0]
+        node.GetNthControlPointPositionWorld(index, position)
+        positions = np.vstack([positions, position])
+    return positions

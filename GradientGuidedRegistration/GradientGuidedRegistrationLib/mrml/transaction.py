@@ -1,0 +1,28 @@
+"""Changes of the scene that happen whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def all_or_nothing(scene: Any) -> Iterator[None]:
+    """On an error, whatever it is, every node that the block added to the scene is taken out again.
+
+    For code on the main thread that only adds nodes; changes to nodes that were there before are the caller's to undo.
+    """
+    before = set(_nodes(scene))
+    try:
+        yield
+    except BaseException:
+        added = [node for node in _nodes(scene) if node not in before]
+        for node in reversed(added):
+            if scene.IsNodePresent(node):  # removing one may have taken its display or storage node along
+                scene.RemoveNode(node)
+        raise
+
+
+def _nodes(scene: Any) -> list[Any]:
+    return [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]

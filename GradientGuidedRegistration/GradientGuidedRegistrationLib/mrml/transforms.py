@@ -1,0 +1,119 @@
+"""Displacement fields to Slicer's transform nodes, and transform nodes to SimpleITK."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from ..errors import InputError
+from .geometry import LPS_RAS, ijk_to_ras, matrix_from_vtk, matrix_to_vtk, set_geometry
+from .transaction import all_or_nothing
+
+
+def transform_node_from_field(field: sitk.Image, name: str, scene: Any, fixedNode: Any = None,
+                              movingNode: Any = None) -> Any:
+    """A new grid transform node that brings the moving node onto the fixed one when the moving node is put under it.
+
+    Args:
+        field: 3-component image, LPS mm, fixed to moving: what `SimpleITK.Resample(moving, fixed, ...)` takes. Stored
+            as the node's transform **from parent**, which is that same direction. Zero margin expected: outside the
+            grid VTK continues the border vector.
+        name: wanted name; made unique in the scene.
+        fixedNode, movingNode: remembered as the references `spatialRegistrationFixed` and `spatialRegistrationMoving`.
+    """
+    if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
+        raise InputError("A displacement field is a 3-D image with three components a voxel.")
+    with all_or_nothing(scene):
+        node = scene.CreateNodeByClass("vtkMRMLGridTransformNode")
+        node.UnRegister(None)
+        node.SetName(scene.GenerateUniqueName(name))
+        node.SetAndObserveTransformFromParent(grid_transform(field))
+        scene.AddNode(node)
+        roles = {node.GetFixedNodeReferenceRole(): fixedNode, node.GetMovingNodeReferenceRole(): movingNode}
+        for role, other in roles.items():
+            if other is not None:
+                node.SetNodeReferenceID(role, other.GetID())
+    return node
+
+
+def grid_transform(field: sitk.Image) -> Any:
+    """`vtkOrientedGridTransform` in RAS mm of a displacement field in LPS mm, on the same points."""
+    vectors = sitk.GetArrayFromImage(field).reshape(-1, 3) * np.float32([-1, -1, 1])
+    scalars = numpy_to_vtk(np.ascontiguousarray(vectors, dtype=np.float32), deep=True)
+    matrix = ijk_to_ras(field)
+    direction = np.eye(4)
+    direction[:3, :3] = matrix[:3, :3] / np.asarray(field.GetSpacing())
+    grid = vtk.vtkImageData()
+    grid.SetDimensions(field.GetSize())
+    grid.SetSpacing(field.GetSpacing())
+    grid.SetOrigin(matrix[:3, 3])
+    grid.GetPointData().SetScalars(scalars)
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetDisplacementGridData(grid)
+    transform.SetGridDirectionMatrix(matrix_to_vtk(direction))
+    transform.SetInterpolationModeToLinear()
+    return transform
+
+
+def transform_from_node(node: Any, reference: sitk.Image | None = None) -> sitk.Transform:
+    """The resampling transform of a transform node, for example a hand-made start for the registration.
+
+    Args:
+        node: any `vtkMRMLTransformNode`, with its parents, set up in Slicer's way: it brings the moving volume onto the
+            fixed one when the moving volume is put under it.
+        reference: LPS grid on which a non-linear transform is sampled; needed for those only.
+
+    Returns:
+        LPS mm, fixed to moving: an `AffineTransform` for a linear node, else a `DisplacementFieldTransform`.
+    """
+    if node is None or not node.IsA("vtkMRMLTransformNode"):
+        raise InputError("A transform node is needed.")
+    if node.IsTransformToWorldLinear():
+        matrix = vtk.vtkMatrix4x4()
+        node.GetMatrixTransformFromWorld(matrix)
+        lps = LPS_RAS @ matrix_from_vtk(matrix) @ LPS_RAS
+        if abs(np.linalg.det(lps[:3, :3])) < 1e-9:
+            raise InputError(f"The transform '{node.GetName()}' is singular: it has no inverse.")
+        affine = sitk.AffineTransform(3)
+        affine.SetMatrix(lps[:3, :3].ravel().tolist())
+        affine.SetTranslation(lps[:3, 3].tolist())
+        return affine
+    if reference is None:
+        raise InputError(f"The transform '{node.GetName()}' is not linear; a linear one is needed here.")
+    return sitk.DisplacementFieldTransform(_sampled_field(node, reference))
+
+
+def _sampled_field(node: Any, reference: sitk.Image) -> sitk.Image:
+    """3-component float64 image, LPS mm, of a non-linear node's transform from world at the points of `reference`."""
+    general = vtk.vtkGeneralTransform()
+    node.GetTransformFromWorld(general)
+    indices = np.indices(reference.GetSize()[::-1]).reshape(3, -1)[::-1]
+    matrix = ijk_to_ras(reference)
+    points = (matrix[:3, :3] @ indices + matrix[:3, 3:]).T
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    source.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
+    target.SetDataTypeToDouble()
+    general.TransformPoints(source, target)
+    moved = vtk_to_numpy(target.GetData())
+    vectors = (moved - points) * [-1.0, -1.0, 1.0]
+    field = sitk.GetImageFromArray(vectors.reshape(*reference.GetSize()[::-1], 3), isVector=True)
+    set_geometry(field, matrix)
+    return field
+
+
+def observe_transform(node: Any, transform_node: Any) -> None:
+    """Put a node under a transform, reversibly: nothing is hardened, taking it out again is the undo.
+
+    A node that already has a parent keeps it: the topmost transform above the node goes under `transform_node`, so that
+    the node is first placed in the world as before and then moved.
+    """
+    top = node
+    while top.GetParentTransformNode() is not None and top.GetParentTransformNode() is not transform_node:
+        top = top.GetParentTransformNode()
+    if top is not transform_node:
+        top.SetAndObserveTransformNodeID(transform_node.GetID())
