@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
 
-def along(volume: torch.Tensor, kernel: torch.Tensor, axis: int) -> torch.Tensor:
-    """Convolve along one spatial axis (0, 1, 2 for D, H, W) with an odd kernel; the border value continues outside."""
-    half = kernel.numel() // 2
-    if half == 0:
-        return volume * kernel
-    shape = [1, 1, 1, 1, 1]
-    shape[2 + axis] = kernel.numel()
+def along(volume: torch.Tensor, kernel: list[float], axis: int) -> torch.Tensor:
+    """Correlate along one spatial axis (0, 1, 2 for D, H, W) with an odd kernel; the border value continues outside."""
+    half = len(kernel) // 2
     pads = [0] * 6
     pads[2 * (2 - axis)] = pads[2 * (2 - axis) + 1] = half
-    return F.conv3d(F.pad(volume, pads, mode="replicate"), kernel.to(volume).view(shape))
+    padded = F.pad(volume, pads, mode="replicate") if half else volume
+    total = torch.zeros_like(volume)
+    for start, weight in enumerate(kernel):
+        if weight:
+            total.add_(padded.narrow(axis + 2, start, volume.shape[axis + 2]), alpha=weight)
+    return total
 
 
 def gaussian(volume: torch.Tensor, sigma: float | tuple[float, float, float]) -> torch.Tensor:
@@ -24,10 +27,20 @@ def gaussian(volume: torch.Tensor, sigma: float | tuple[float, float, float]) ->
     for axis, s in enumerate(sigmas):
         if s > 0.1:
             half = max(1, int(round(2.5 * s)))
-            t = torch.arange(-half, half + 1, dtype=torch.float32)
-            kernel = torch.exp(-0.5 * (t / s) ** 2)
-            volume = along(volume, kernel / kernel.sum(), axis)
+            kernel = [math.exp(-0.5 * (t / s) ** 2) for t in range(-half, half + 1)]
+            volume = along(volume, [k / sum(kernel) for k in kernel], axis)
     return volume
+
+
+def shifted(volume: torch.Tensor, voxels: float, axis: int) -> torch.Tensor:
+    """Move the content by a fraction of a voxel toward higher indices along one axis; the border value continues."""
+    whole = math.floor(voxels)
+    part = voxels - whole
+    reach = abs(whole) + 1
+    kernel = [0.0] * (2 * reach + 1)
+    kernel[reach - whole] += 1.0 - part
+    kernel[reach - whole - 1] += part
+    return along(volume, kernel, axis)
 
 
 def thick_slices(volume: torch.Tensor, axis: int, thickness: float) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +53,7 @@ def render_mr(canvas: Canvas, texture: torch.Tensor, material: Material, protoco
     gain = 1.0 + material.mr_texture[index] * (0.7 * texture[0] + 0.5 * texture[1]).clamp(-2.5, 2.5)
     water_image = filters.gaussian((water[index] * gain)[None, None], 0.5)
     fat_image = filters.gaussian((fat[index] * (2.0 - gain).clamp_min(0.2))[None, None], 0.5)
-    fat_image = _shifted(fat_image, protocol.fat_shift, protocol.frequency_axis)
+    fat_image = filters.shifted(fat_image, protocol.fat_shift, protocol.frequency_axis)
     image = (water_image - fat_image).abs() if protocol.sequence == "opposed-phase" else water_image + fat_image
     image = filters.thick_slices(image, protocol.slice_axis, protocol.thickness)
     bias = torch.exp(protocol.bias * d.smooth(1, 4, tuple(image.shape[2:])))
@@ -69,15 +68,3 @@ def render_mr(canvas: Canvas, texture: torch.Tensor, material: Material, protoco
 def spin_signal(density: torch.Tensor, t1: torch.Tensor, t2: torch.Tensor, tr: float, te: float) -> torch.Tensor:
     """Spin-echo signal: density (1 − exp(−TR/T1)) exp(−TE/T2)."""
     return density * (1.0 - torch.exp(-tr / t1)) * torch.exp(-te / t2)
-
-
-def _shifted(volume: torch.Tensor, voxels: float, axis: int) -> torch.Tensor:
-    """Shift by a fraction of a voxel along one axis; the border value continues."""
-    whole = math.floor(voxels)
-    part = voxels - whole
-    reach = abs(whole) + 1
-    kernel = torch.zeros(2 * reach + 1)
-    kernel[reach + whole] = 1.0 - part
-    if part:
-        kernel[reach + whole + 1 if reach + whole + 1 < kernel.numel() else reach + whole] += part
-    return filters.along(volume, kernel.flip(0), axis)
