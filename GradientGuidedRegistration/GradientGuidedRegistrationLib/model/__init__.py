@@ -1,7 +1,6 @@
 """The paper in PyTorch: gradient map, VoxelMorph branch, fusion, spatial transformer, MIND, losses, field algebra.
 
-Tensors are (B, C, D, H, W); displacements are in voxels, components in array order (D, H, W); warped(x) = moving(x +
-φ(x)).
+Tensors are (B, C, D, H, W); displacements are in voxels, in array order (D, H, W); warped(x) = moving(x + φ(x)).
 """
 
 from __future__ import annotations
@@ -9,18 +8,34 @@ from __future__ import annotations
 from .descriptors import mind, mind_ssc
 from .fields import compose, exponentiate, invert, jacobian_determinant, mm_to_voxel, resize, voxel_to_mm
 from .gradient import gradient_magnitude
+from .losses import PRESETS, LossTerms, PairObjective, RegistrationLoss
+from .network import Prediction, RegistrationNetwork
+from .registry import NETWORKS, build_network
 from .transformer import warp
+from .weights import Description, describe, load_weights, save_weights
 
 __all__ = [
+    "NETWORKS",
+    "PRESETS",
+    "Description",
+    "LossTerms",
+    "PairObjective",
+    "Prediction",
+    "RegistrationLoss",
+    "RegistrationNetwork",
+    "build_network",
     "compose",
+    "describe",
     "exponentiate",
     "gradient_magnitude",
     "invert",
     "jacobian_determinant",
+    "load_weights",
     "mind",
     "mind_ssc",
     "mm_to_voxel",
     "resize",
+    "save_weights",
     "voxel_to_mm",
     "warp",
 ]

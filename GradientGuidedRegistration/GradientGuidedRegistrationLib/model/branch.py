@@ -1,0 +1,118 @@
+"""The VoxelMorph branch: stacked images in, displacement out (Balakrishnan et al. 2018; section 2.2.1 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.2
+FLOW_DEVIATION = 1e-5
+
+
+@dataclass(frozen=True)
+class BranchShape:
+    """Numbers of filters of a branch, from the input to the displacement.
+
+    encoder: convolutions of stride 2, each of which halves the size.
+    decoder: one convolution a level, each followed by nearest upsampling and concatenation with the encoder's level.
+    half: further convolutions at half resolution, before the last upsampling.
+    full: convolutions at full resolution, before the one that gives the displacement.
+    """
+
+    encoder: tuple[int, ...] = (16, 32, 32, 32)
+    decoder: tuple[int, ...] = (32, 32, 32, 32)
+    half: tuple[int, ...] = ()
+    full: tuple[int, ...] = (32, 16, 16)
+
+
+# «B» has the paper's four strided, four decoding and four full-resolution convolutions; vm2 is the CVPR 2018 network.
+BACKBONES: dict[str, BranchShape] = {
+    "b": BranchShape(),
+    "vm2": BranchShape(half=(32,), full=(16, 16)),
+}
+
+
+class VoxelMorphBranch(nn.Module):
+    """U-Net with strided convolutions; every convolution but the last is followed by LeakyReLU(0.2), none by a norm.
+
+    Args:
+        channels: number of channels of the stacked input.
+        shape: filters by layer, see `BranchShape`.
+    """
+
+    def __init__(self, channels: int, shape: BranchShape = BACKBONES["b"]) -> None:
+        super().__init__()
+        self.encoder = _chain(channels, shape.encoder, stride=2)
+        skips = (channels, *shape.encoder)[-2::-1]
+        stages = [(filters,) for filters in shape.decoder]
+        stages[-1] += shape.half
+        self.decoder = nn.ModuleList()
+        width = shape.encoder[-1]
+        for stage, skip in zip(stages, skips):
+            self.decoder.append(_chain(width, stage))
+            width = stage[-1] + skip
+        self.full = _chain(width, shape.full)
+        self.flow = nn.Conv3d(shape.full[-1], 3, kernel_size=3, padding=1)
+        self.multiple = 2 ** len(shape.encoder)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, a=SLOPE)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.flow.weight, std=FLOW_DEVIATION)  # an untrained branch moves nothing
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the displacement, (B, 3, D, H, W) in voxels and float32 or wider, of images (B, channels, D, H, W).
+
+        Any size: the images are padded at their far ends with zeros to a multiple of 16, and the result is cropped.
+        """
+        size = images.shape[2:]
+        features = pad_to_multiple(images, self.multiple)
+        levels = []
+        for convolution in self.encoder:
+            levels.append(features)
+            features = activate(convolution(features))
+        for stage in self.decoder:
+            for convolution in stage:
+                features = activate(convolution(features))
+            features = torch.cat([F.interpolate(features, scale_factor=2, mode="nearest"), levels.pop()], dim=1)
+        for convolution in self.full:
+            features = activate(convolution(features))
+        return crop(self.displacement(features), size)
+
+    def displacement(self, features: Tensor) -> Tensor:
+        """The last convolution, in float32 or wider under autocast too: a coordinate in half precision is a blur."""
+        kind = torch.promote_types(self.flow.weight.dtype, torch.float32)
+        with torch.autocast(features.device.type, enabled=False):
+            return F.conv3d(features.to(kind), self.flow.weight.to(kind), self.flow.bias.to(kind), padding=1)
+
+
+def activate(features: Tensor) -> Tensor:
+    """LeakyReLU(0.2) in place: its input is not needed again, the sign of its output is that of its input."""
+    return F.leaky_relu_(features, SLOPE)
+
+
+def pad_to_multiple(volume: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, D, H, W) with zeros at the far end of each axis to a multiple of `multiple`."""
+    missing = [-size % multiple for size in volume.shape[2:]]
+    if not any(missing):
+        return volume
+    return F.pad(volume, (0, missing[2], 0, missing[1], 0, missing[0]))
+
+
+def crop(volume: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Undo `pad_to_multiple`."""
+    return volume[:, :, : size[0], : size[1], : size[2]]
+
+
+def _chain(width: int, filters: tuple[int, ...], stride: int = 1) -> nn.ModuleList:
+    """Return 3³ convolutions, the first from `width` channels, each from the channels of the one before."""
+    widths = (width, *filters)
+    return nn.ModuleList(
+        nn.Conv3d(before, after, kernel_size=3, stride=stride, padding=1) for before, after in zip(widths, filters)
+    )

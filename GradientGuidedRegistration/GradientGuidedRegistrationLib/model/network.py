@@ -1,0 +1,110 @@
+"""The networks of the paper: two images in, a displacement out. `DualBranchNetwork` is Fig. 2 (a)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .branch import BACKBONES, VoxelMorphBranch
+from .checks import check_finite, check_same_grid, check_volume
+from .fusion import FUSIONS, Gates
+from .gradient import gradient_magnitude
+from .transformer import warp
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of a pair. Displacements and gates are (B, 3, D, H, W), displacements in voxels.
+
+    displacement: φ of a single branch, φig of the dual-branch network; warped(x) = moving(x + φ(x)).
+    image_displacement, gradient_displacement, gates: φi, φg and (p_i, p_g); None for a single branch.
+    moving_gradient, fixed_gradient: the gradient maps gCT and gMR, (B, C, D, H, W); None where the network uses none.
+    """
+
+    displacement: Tensor
+    image_displacement: Tensor | None = None
+    gradient_displacement: Tensor | None = None
+    gates: Gates | None = None
+    moving_gradient: Tensor | None = None
+    fixed_gradient: Tensor | None = None
+
+    def warp(self, moving: Tensor, mode: str = "bilinear") -> Tensor:
+        """The spatial transformer: return `moving` (B, C, D, H, W) as it looks on the fixed image's grid."""
+        return warp(moving, self.displacement, mode)
+
+
+class RegistrationNetwork(nn.Module):
+    """The contract of every network here: `network(moving, fixed)` returns a `Prediction`.
+
+    Both images are (B, C, D, H, W) of one size, any size, with intensities in [0, 1] and C = `image_channels`.
+
+    Raises `InputError` on wrong shapes always, and on NaN or infinity where looking costs no wait: on the CPU, and on a
+    GPU outside of training mode.
+    """
+
+    def __init__(self, image_channels: int = 1, backbone: str = "b") -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise InputError(f"backbone must be one of {sorted(BACKBONES)}, but is {backbone!r}.")
+        self.image_channels = image_channels
+        self.options = {"image_channels": image_channels, "backbone": backbone}
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        self._check(moving, fixed)
+        kind = next(self.parameters()).dtype
+        return self.predict(moving.to(kind), fixed.to(kind))
+
+    def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        raise NotImplementedError
+
+    def _check(self, moving: Tensor, fixed: Tensor) -> None:
+        for name, image in (("moving image", moving), ("fixed image", fixed)):
+            check_volume(name, image, self.image_channels)
+            if image.device.type == "cpu" or not self.training:
+                check_finite(name, image)
+        check_same_grid("moving image", moving, "fixed image", fixed)
+        if moving.shape[0] != fixed.shape[0]:
+            raise InputError(
+                f"moving and fixed image must have equal batches, "
+                f"but their shapes are {tuple(moving.shape)} and {tuple(fixed.shape)}."
+            )
+
+
+class DualBranchNetwork(RegistrationNetwork):
+    """Image branch and gradient branch, fused: «Ours (gated)» and «Ours (average)» of Table 1."""
+
+    def __init__(self, fusion: str = "gated", image_channels: int = 1, backbone: str = "b") -> None:
+        super().__init__(image_channels, backbone)
+        self.image_branch = VoxelMorphBranch(2 * image_channels, BACKBONES[backbone])
+        self.gradient_branch = VoxelMorphBranch(2 * image_channels, BACKBONES[backbone])
+        self.fusion = FUSIONS[fusion]()
+
+    def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        moving_gradient, fixed_gradient = gradient_magnitude(moving), gradient_magnitude(fixed)
+
+        image_displacement = self.image_branch(torch.cat([moving, fixed], dim=1))
+        gradient_displacement = self.gradient_branch(torch.cat([moving_gradient, fixed_gradient], dim=1))
+
+        displacement, gates = self.fusion(image_displacement, gradient_displacement)
+        return Prediction(
+            displacement, image_displacement, gradient_displacement, gates, moving_gradient, fixed_gradient
+        )
+
+
+class SingleBranchNetwork(RegistrationNetwork):
+    """The mono-branch baselines of Table 1: «VM» sees the two images, «VM (concat)» their gradient maps as well."""
+
+    def __init__(self, with_gradients: bool = False, image_channels: int = 1, backbone: str = "b") -> None:
+        super().__init__(image_channels, backbone)
+        self.with_gradients = with_gradients
+        self.branch = VoxelMorphBranch((4 if with_gradients else 2) * image_channels, BACKBONES[backbone])
+
+    def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        if not self.with_gradients:
+            return Prediction(self.branch(torch.cat([moving, fixed], dim=1)))
+        moving_gradient, fixed_gradient = gradient_magnitude(moving), gradient_magnitude(fixed)
+        displacement = self.branch(torch.cat([moving, fixed, moving_gradient, fixed_gradient], dim=1))
+        return Prediction(displacement, moving_gradient=moving_gradient, fixed_gradient=fixed_gradient)

@@ -1,0 +1,167 @@
+"""Weights on disk: a network's recipe and parameters in one file, read without running anything that is in it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .network import RegistrationNetwork
+from .registry import NETWORKS, build_network
+
+FORMAT = "GradientGuidedRegistration weights"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a weights file is; `str` gives it as text for people."""
+
+    path: Path
+    version: int
+    network: str
+    options: dict[str, Any]
+    parameters: int
+    created: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        lines = [
+            f"{self.path}: {FORMAT}, version {self.version}",
+            f"network: {self.network} ({options})",
+            f"parameters: {self.parameters:,}",
+            f"created: {self.created}",
+        ]
+        return "\n".join(lines + [f"{name}: {value}" for name, value in self.metadata.items()])
+
+
+def save_weights(network: RegistrationNetwork, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
+    """Write a network that `build_network` made to `path`, whole or not at all.
+
+    Args:
+        metadata: what else to keep, in plain values (numbers, texts, lists, dictionaries): training data, scores.
+
+    Raises:
+        InputError: a network without a name, or metadata that is not plain.
+        OSError: the file cannot be written.
+    """
+    if getattr(network, "name", None) not in NETWORKS:
+        raise InputError("Only networks made by build_network can be saved: this one has no name in the registry.")
+    _check_plain("metadata", metadata or {})
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": network.name,
+        "options": dict(network.options),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "metadata": dict(metadata or {}),
+        "state": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
+    }
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load_weights(path: str | Path, name: str | None = None, device: str | torch.device = "cpu") -> RegistrationNetwork:
+    """Return the network of a weights file, in evaluation mode; its `metadata` is that of the file.
+
+    Args:
+        name: the network that is wanted ("gated", ...); None takes whatever the file holds.
+
+    Raises:
+        InputError: no such file, not one of ours, cut short, with code in it, of a later version, another network than
+            `name`, or with parameters that do not fit or are not finite. The message names the file.
+    """
+    path = Path(path)
+    content = _read(path)
+    if name is not None and content["network"] != name:
+        raise InputError(f"{path} holds weights of the network {content['network']!r}, not of {name!r}.")
+    try:
+        network = build_network(content["network"], **content["options"])
+    except InputError as error:
+        raise InputError(f"{path} asks for a network that is not known here: {error}") from error
+    _check_state(path, content["state"], network.state_dict())
+    network.load_state_dict(content["state"])
+    network.metadata = content["metadata"]
+    return network.to(device).eval()
+
+
+def describe(path: str | Path) -> Description:
+    """Return what a weights file is; `print(describe(path))` for people. Raises as `load_weights` does."""
+    path = Path(path)
+    content = _read(path)
+    return Description(
+        path=path,
+        version=content["version"],
+        network=content["network"],
+        options=content["options"],
+        parameters=sum(value.numel() for value in content["state"].values()),
+        created=content["created"],
+        metadata=content["metadata"],
+    )
+
+
+_FIELDS = {"network": str, "options": dict, "created": str, "metadata": dict, "state": dict}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"There is no weights file {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} was not read: it is not a weights file, or it holds code, which is never run."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, UnicodeError) as error:
+        raise InputError(f"{path} is not a weights file, or it was cut short: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a file of {FORMAT}; it was written by another program.")
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(f"{path} has version {version}, but this program reads up to {VERSION}: update the extension.")
+    for name, kind in _FIELDS.items():
+        if not isinstance(content.get(name), kind):
+            raise InputError(f"{path} is damaged: its entry {name!r} is missing or is not a {kind.__name__}.")
+    return content
+
+
+def _check_state(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    if set(found) != set(expected):
+        missing, surplus = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+        raise InputError(f"{path} does not fit its network: parameters {missing} are missing, {surplus} are too many.")
+    for name, value in expected.items():
+        if not isinstance(found[name], Tensor) or found[name].shape != value.shape:
+            shape = tuple(found[name].shape) if isinstance(found[name], Tensor) else type(found[name]).__name__
+            raise InputError(f"{path}: parameter {name} is {shape}, but the network needs {tuple(value.shape)}.")
+        if not torch.isfinite(found[name]).all():
+            raise InputError(f"{path}: parameter {name} holds NaN or infinity; the training that wrote it diverged.")
+
+
+def _check_plain(name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(f"{name}[{key!r}]", item)
+            _check_plain(f"the key {key!r} of {name}", key)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_plain(f"{name}[{index}]", item)
+    elif type(value) not in (str, int, float, bool, type(None)):
+        raise InputError(
+            f"{name} must be a plain value (number, text, list, dictionary), but is {type(value).__name__}."
+        )
