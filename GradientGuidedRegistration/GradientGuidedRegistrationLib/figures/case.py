@@ -1,0 +1,230 @@
+"""The figures of one registered pair: which volumes there are, which pages they make, and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..evaluation import WorstBoundary, jacobian_determinant, labels_on_grid, worst_boundary
+from ..registration.intensity import is_ct
+from .composition import Page
+from .page import PanelRenderer, render_page
+from .pages import PageBuilder
+from .png import png_bytes, write_atomically
+from .render import render_panel
+from .views import SliceView, box_of, three_views
+from .volumes import Volume, display_window, field_transform, gradient_volume, shrink
+
+if TYPE_CHECKING:
+    from ..registration.result import Result
+
+
+def render_case(
+    result: Result,
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    directory: str | Path,
+    fixed_labels: sitk.Image | None = None,
+    moving_labels: sitk.Image | None = None,
+    render: PanelRenderer = render_panel,
+) -> list[Path]:
+    """Write the figures of a registration as PNG files.
+
+    Args:
+        result: outcome of `register(fixed, moving)`; its fields are used.
+        fixed, moving: the two images (LPS), of any geometry.
+        directory: made if it is missing.
+        fixed_labels, moving_labels: segmentations on any grid; outlines are drawn of what is given.
+        render: makes the picture of a panel; the CPU path unless another renderer is plugged in.
+
+    Returns:
+        The files in reading order.
+    """
+    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels)
+    return [
+        write_atomically(Path(directory) / f"{page.name}.png", png_bytes(render_page(page, volumes, render)))
+        for page in pages
+    ]
+
+
+def describe_case(
+    result: Result,
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    fixed_labels: sitk.Image | None = None,
+    moving_labels: sitk.Image | None = None,
+) -> tuple[dict[str, Volume], list[Page]]:
+    """The volumes and the pages of a registration, before any pixel is drawn."""
+    volumes = case_volumes(result, fixed, moving, fixed_labels, moving_labels)
+    lower, upper, centre = region_of_interest(fixed, fixed_labels)
+    views = three_views(lower, upper, centre)
+    worst = _worst(volumes)
+    builder = PageBuilder(
+        volumes=volumes,
+        views=views,
+        box=(lower, upper),
+        names=tuple("CT" if is_ct(image) else "MR" for image in (fixed, moving)),
+        labels=tuple(_labels_in(volumes)),
+        zoom=_zoom(views, worst, volumes, centre),
+        worst=worst,
+    )
+    return volumes, builder.pages()
+
+
+def case_volumes(
+    result: Result,
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    fixed_labels: sitk.Image | None,
+    moving_labels: sitk.Image | None,
+) -> dict[str, Volume]:
+    """All volumes that the pages name. The moving image is sampled once, through the whole field."""
+    after = field_transform(result.field)
+    spacing = max(result.field.GetSpacing())
+    window = display_window(moving)
+    deformable = deformable_field(result)
+    volumes = {
+        "fixed": Volume(fixed, window=display_window(fixed)),
+        "before": Volume(moving, window=window),
+        "after": Volume(moving, after, window=window),
+        "gradient_fixed": gradient_volume(fixed, spacing),
+        "gradient_before": gradient_volume(moving, spacing),
+        "field": Volume(result.field),
+        "displacement": Volume(_lengths(deformable)),
+        "jacobian": Volume(jacobian_determinant(result.field), nearest=True),
+    }
+    before = volumes["gradient_before"]
+    volumes["gradient_after"] = Volume(before.image, after, window=before.window)
+    if result.image_field is not None and result.gradient_field is not None:
+        volumes["trust"] = Volume(_lengths(result.image_field - result.gradient_field))
+    if fixed_labels is not None:
+        volumes["fixed_labels"] = Volume(fixed_labels, nearest=True)
+    if moving_labels is not None:
+        volumes["labels_before"] = Volume(moving_labels, nearest=True)
+        volumes["labels_after"] = Volume(moving_labels, after, nearest=True)
+    return volumes
+
+
+def deformable_field(result: Result) -> sitk.Image:
+    """The part of the field that the linear alignment (if the result has one) does not account for, LPS mm."""
+    field, linear = result.field, getattr(result, "linear", None)
+    if linear is None:
+        return field
+    linear_field = sitk.TransformToDisplacementField(
+        linear, field.GetPixelID(), field.GetSize(), field.GetOrigin(), field.GetSpacing(), field.GetDirection()
+    )
+    # A zero vector is the field's margin, outside of what was registered: there is no deformation to show.
+    values = sitk.GetArrayViewFromImage(field)
+    difference = np.where(
+        (values == 0).all(axis=-1, keepdims=True), 0, values - sitk.GetArrayViewFromImage(linear_field)
+    )
+    image = sitk.GetImageFromArray(difference, isVector=True)
+    image.CopyInformation(field)
+    return image
+
+
+def region_of_interest(
+    fixed: sitk.Image, labels: sitk.Image | None = None, margin_mm: float = 6.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The box along the patient's axes around the body in `fixed`, and the point where the slices should meet.
+
+    Returns:
+        lower and upper corner and centre (LPS mm). The centre is where the slices show most of the labels, or of the
+        body if there are none.
+    """
+    small = shrink(fixed, 3.0)
+    values = sitk.GetArrayViewFromImage(small)
+    if is_ct(fixed):
+        threshold = -500.0
+    else:
+        low, high = display_window(fixed)
+        threshold = low + 0.1 * (high - low)
+    points = _points(small, values > threshold)
+    lower, upper = box_of(fixed)
+    if len(points) < 50:
+        return lower, upper, (lower + upper) / 2
+    body = np.percentile(points, (0.3, 99.7), axis=0)
+    centre = points.mean(axis=0)
+    lower, upper = np.maximum(lower, body[0] - margin_mm), np.minimum(upper, body[1] + margin_mm)
+    if labels is not None:
+        centre = _label_centre(labels, lower, upper, centre)
+    return lower, upper, np.clip(centre, lower, upper)
+
+
+def _label_centre(labels: sitk.Image, lower: np.ndarray, upper: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """For each axis the slice that shows the largest share of each label, shares added up."""
+    # Strided, not averaged: label values must not mix.
+    factors = [max(1, int(2.0 / own)) for own in labels.GetSpacing()]
+    small = labels[:: factors[0], :: factors[1], :: factors[2]]
+    values = sitk.GetArrayViewFromImage(small)
+    points, found = _points(small, values != 0), values[values != 0]
+    inside = ((points >= lower) & (points <= upper)).all(axis=1)
+    points, found = points[inside], found[inside]
+    if not len(points):
+        return otherwise
+    _, which, counts = np.unique(found, return_inverse=True, return_counts=True)
+    weights = 1 / counts[which]
+    centre = np.empty(3)
+    for axis in range(3):
+        step = 3.0
+        bins = ((points[:, axis] - lower[axis]) / step).astype(int)
+        share = np.bincount(bins, weights)
+        share = np.convolve(share, [0.25, 0.5, 0.25], "same")  # between two nearly equal slices take the middle one
+        centre[axis] = lower[axis] + (np.argmax(share) + 0.5) * step
+    return centre
+
+
+def _points(image: sitk.Image, mask: np.ndarray) -> np.ndarray:
+    """LPS points (N, 3) of the voxels in a mask (D, H, W)."""
+    index = np.argwhere(mask)[:, ::-1] * np.array(image.GetSpacing())
+    return index @ np.array(image.GetDirection()).reshape(3, 3).T + np.array(image.GetOrigin())
+
+
+def _lengths(field: sitk.Image) -> sitk.Image:
+    return sitk.VectorMagnitude(field)
+
+
+def _labels_in(volumes: Mapping[str, Volume], most: int = 40) -> list[int]:
+    found: set[int] = set()
+    for name in ("fixed_labels", "labels_before"):
+        if name in volumes:
+            statistics = sitk.LabelShapeStatisticsImageFilter()
+            statistics.ComputePerimeterOff()
+            statistics.Execute(volumes[name].image)
+            found |= set(statistics.GetLabels())
+    return sorted(int(label) for label in found)[:most]
+
+
+def _worst(volumes: Mapping[str, Volume]) -> WorstBoundary | None:
+    """The worst boundary after registration, on the grid of the fixed labels."""
+    if "fixed_labels" not in volumes or "labels_after" not in volumes:
+        return None
+    labels, after = volumes["fixed_labels"].image, volumes["labels_after"]
+    warped = sitk.Resample(after.image, labels, after.transform, sitk.sitkNearestNeighbor, 0)
+    return worst_boundary(labels, labels_on_grid(warped, labels))
+
+
+def _zoom(
+    views: list[SliceView], worst: WorstBoundary | None, volumes: Mapping[str, Volume], centre: np.ndarray
+) -> list[SliceView]:
+    """Close-ups of the worst boundary, or of the largest deformation if there are no labels to tell."""
+    extent = max(max(view.size_mm) for view in views)
+    side = float(np.clip(extent / 4, 40, 90))
+    if worst is not None:
+        point = worst.point
+    else:
+        # the place of largest deformation that the middle slices show
+        best = (-1.0, tuple(centre))
+        for view in views:
+            values = np.nan_to_num(volumes["displacement"].slice(view), nan=-1)
+            values = np.where(volumes["fixed"].slice(view) > volumes["fixed"].window[0], values, -1)
+            row, column = np.unravel_index(np.argmax(values), values.shape)
+            if values[row, column] > best[0]:
+                best = (float(values[row, column]), tuple(view.points()[row, column]))
+        point = best[1]
+    point = tuple(float(value) for value in point)
+    return [view.at(point, (side, side), side / 280) for view in views]

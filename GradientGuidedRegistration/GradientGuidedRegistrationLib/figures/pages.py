@@ -1,0 +1,260 @@
+"""The pages of a case report, described as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..evaluation import WorstBoundary
+from . import colours
+from .composition import (
+    Checker,
+    ColourBar,
+    ColourMap,
+    Contours,
+    Edges,
+    Frame,
+    Fusion,
+    Grey,
+    Layer,
+    Marks,
+    Outline,
+    Page,
+    Panel,
+    Ring,
+    Swatch,
+    WarpedGrid,
+)
+from .views import SliceView
+from .volumes import SOFT_TISSUE_HU, Volume
+
+CT_LEVELS = ((-400.0, colours.BODY), (-30.0, colours.FAT_MUSCLE), (180.0, colours.BONE))
+CT_LEGEND = (
+    Swatch(colours.BODY, "CT: skin, air (-400 HU)"),
+    Swatch(colours.FAT_MUSCLE, "CT: fat | soft tissue (-30 HU)"),
+    Swatch(colours.BONE, "CT: bone (180 HU)"),
+)
+
+
+@dataclass(frozen=True)
+class PageBuilder:
+    """What the pages are made of.
+
+    Attributes:
+        volumes: by key, see `case.case_volumes`; optional ones may be missing.
+        views: axial, coronal, sagittal.
+        box: corners of the region of interest, LPS mm.
+        names: modality of the fixed and of the moving image.
+        labels: label values to outline.
+        zoom: close-ups in the three orientations.
+        worst: the worst boundary that `zoom` shows; None if it shows the largest deformation.
+    """
+
+    volumes: Mapping[str, Volume]
+    views: list[SliceView]
+    box: tuple[np.ndarray, np.ndarray]
+    names: tuple[str, str]
+    labels: tuple[int, ...]
+    zoom: list[SliceView]
+    worst: WorstBoundary | None
+
+    def pages(self) -> list[Page]:
+        pages = [self.images(), self.contours()]
+        if self.labels:
+            pages.append(self.outlines())
+        return [*pages, self.close_up(), self.series(), self.gradients(), self.deformation()]
+
+    def images(self) -> Page:
+        fixed, moving = self._titles()
+        return Page(
+            "images",
+            "Images",
+            "The fixed image, and the moving image at the same place before and after registration.",
+            tuple(
+                tuple(
+                    Panel(title, view, (Grey(key),))
+                    for title, key in ((fixed, "fixed"), (f"{moving}, before", "before"), (f"{moving}, after", "after"))
+                )
+                for view in self.views
+            ),
+        )
+
+    def contours(self) -> Page:
+        tile = max(max(view.size_mm) for view in self.views) / 9
+        columns = [
+            (f"{self.names[1]} contours on {self.names[0]}, before", (Grey("fixed"), self._moving_lines("before"))),
+            (f"{self.names[1]} contours on {self.names[0]}, after", (Grey("fixed"), self._moving_lines("after"))),
+            ("Checkerboard, before", (Checker("fixed", "before", tile),)),
+            ("Checkerboard, after", (Checker("fixed", "after", tile),)),
+        ]
+        return Page(
+            "overlay",
+            "Contours of the moving image on the fixed image, and checkerboards",
+            "Lines are computed from the moving image alone and drawn on the fixed image: after registration they "
+            "should run along the fixed image's own borders. In the checkerboards, borders should run on unbroken "
+            "from square to square.",
+            tuple(tuple(Panel(title, view, layers) for title, layers in columns) for view in self.views),
+            self._line_legend(),
+        )
+
+    def outlines(self) -> Page:
+        columns = []
+        for when in ("before", "after"):
+            title = f"Segmentations on {self.names[0]}, {when}" if self._has_moving_labels else "Segmentation"
+            if when == "before" or self._has_moving_labels:
+                columns.append((title, (Grey("fixed"), *self._label_lines(when))))
+        rows = []
+        for view, zoom in zip(self.views, self.zoom, strict=True):
+            frame = () if self.worst is None or not _same_plane(view, zoom) else (Frame(zoom, colours.TEXT),)
+            rows.append(tuple(Panel(title, view, (*layers, *frame)) for title, layers in columns))
+        return Page(
+            "outlines",
+            "Segmentations",
+            "Outlines of the same structures drawn in the two images, on the fixed image.",
+            tuple(rows),
+            self._label_legend(),
+        )
+
+    def close_up(self) -> Page:
+        fixed, moving = self._titles()
+        if self.worst is not None:
+            title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm (label {self.worst.label})"
+            caption = "The place on the fixed segmentations that is farthest from its counterpart after registration."
+        else:
+            title = "Close-up of the largest deformation in the middle slices"
+            caption = "Without segmentations the close-up shows where the deformation is largest in the middle slices."
+        rows = []
+        for view in self.zoom:
+            row = []
+            mark = () if self.worst is None else (Ring(self.worst.point, 3.0, colours.TEXT),)
+            for when in ("before", "after"):
+                lines = self._label_lines(when) if self.labels else (self._moving_lines(when),)
+                row.append(Panel(f"{fixed}, {when}", view, (Grey("fixed"), *lines, *mark)))
+            row.append(Panel(f"{moving}, after", view, (Grey("after"), *self._label_lines("after"), *mark)))
+            rows.append(tuple(row))
+        legend = self._label_legend() if self.labels else self._line_legend()
+        return Page("close-up", title, caption, tuple(rows), legend)
+
+    def series(self, count: int = 8) -> Page:
+        axial = self.views[0]
+        (lower, upper), pixel_mm = self.box, max(axial.size_mm) / 230
+        positions = lower[2] + (upper[2] - lower[2]) * (np.arange(count)[::-1] + 0.5) / count
+        slices = [axial.at((axial.centre[0], axial.centre[1], float(z)), pixel_mm=pixel_mm) for z in positions]
+        panels = [Panel(view.position_text, view, (Grey("fixed"), self._moving_lines("after"))) for view in slices]
+        return Page(
+            "series",
+            f"{self.names[1]} contours on {self.names[0]} after registration, from head to foot",
+            "Axial slices through the whole region, evenly spaced.",
+            (tuple(panels[: count // 2]), tuple(panels[count // 2 :])),
+            self._line_legend(),
+        )
+
+    def gradients(self) -> Page:
+        columns = [
+            (f"Gradient map of the {self.names[0]} (fixed)", (Grey("gradient_fixed"),)),
+            (f"Gradient map of the {self.names[1]}, after", (Grey("gradient_after"),)),
+            ("Both, before", (Fusion("gradient_fixed", "gradient_before"),)),
+            ("Both, after", (Fusion("gradient_fixed", "gradient_after"),)),
+        ]
+        return Page(
+            "gradients",
+            "Gradient maps",
+            "The gradient maps that guide the registration (equation 1 of Xu et al.). In the overlays, borders of both "
+            "images that coincide are white.",
+            tuple(tuple(Panel(title, view, layers) for title, layers in columns) for view in self.views),
+            (
+                Swatch(colours.FIRST, f"only in the {self.names[0]}"),
+                Swatch(colours.SECOND, f"only in the {self.names[1]}"),
+                Swatch((255, 255, 255), "in both"),
+            ),
+        )
+
+    def deformation(self) -> Page:
+        largest = self._largest("displacement", 4.0)
+        columns: list[tuple[str, tuple[Layer, ...]]] = [
+            ("Grid of the moving image, 10 mm", (Grey("fixed", 0.7), WarpedGrid("field", 10.0, colours.GRID))),
+            (
+                "Deformation, linear part aside (mm)",
+                (Grey("fixed", 0.6), ColourMap("displacement", "heat", (0.0, largest), 0.75, fade=True)),
+            ),
+            (
+                "Jacobian determinant",
+                (
+                    Grey("fixed", 0.6),
+                    ColourMap("jacobian", "diverging", (0.5, 2.0), 0.8, fade=True, logarithmic=True),
+                    Marks("jacobian", 0.0, colours.FOLDING),
+                ),
+            ),
+        ]
+        legend = [
+            ColourBar("heat", ("0", f"{largest / 2:g}", f"{largest:g}"), "Deformation (mm)"),
+            ColourBar("diverging", ("0.5", "1", "2"), "Jacobian, moving / fixed volume"),
+            Swatch(colours.FOLDING, "folding (Jacobian <= 0)"),
+        ]
+        caption = (
+            "The grid shows where planes 10 mm apart in the moving image come to lie. The Jacobian determinant is the "
+            "volume of a small piece of the moving image over that in the fixed image; yellow marks folding."
+        )
+        if "trust" in self.volumes:
+            limit = self._largest("trust", 2.0)
+            layers = (Grey("fixed", 0.6), ColourMap("trust", "heat", (0.0, limit), 0.75, fade=True))
+            columns.append(("Disagreement of the branches (mm)", layers))
+            legend.append(ColourBar("heat", ("0", f"{limit / 2:g}", f"{limit:g}"), "Disagreement (mm)"))
+            caption += " Where the image branch and the gradient branch disagree, trust the result less."
+        return Page(
+            "deformation",
+            "Deformation",
+            caption,
+            tuple(tuple(Panel(title, view, layers) for title, layers in columns) for view in self.views),
+            tuple(legend),
+        )
+
+    @property
+    def _has_moving_labels(self) -> bool:
+        return "labels_before" in self.volumes
+
+    def _titles(self) -> tuple[str, str]:
+        return f"Fixed ({self.names[0]})", f"Moving ({self.names[1]})"
+
+    def _moving_lines(self, when: str) -> Layer:
+        # the window of a CT is the fixed soft-tissue one, see volumes.display_window
+        if self.volumes[when].window == SOFT_TISSUE_HU:
+            return Contours(when, CT_LEVELS, smooth_mm=1.2)
+        return Edges(when, colours.FAT_MUSCLE)
+
+    def _line_legend(self) -> tuple[Swatch, ...]:
+        if self.volumes["before"].window == SOFT_TISSUE_HU:
+            return CT_LEGEND
+        return (Swatch(colours.FAT_MUSCLE, f"edges of the {self.names[1]}"),)
+
+    def _label_lines(self, when: str) -> tuple[Layer, ...]:
+        layers: list[Layer] = []
+        for label in self.labels:
+            if "fixed_labels" in self.volumes:
+                layers.append(Outline("fixed_labels", label, colours.FIXED_OUTLINE, width=4.0))
+            if self._has_moving_labels:
+                layers.append(Outline(f"labels_{when}", label, colours.MOVING_OUTLINE, width=1.6))
+        return tuple(layers)
+
+    def _label_legend(self) -> tuple[Swatch, ...]:
+        legend = []
+        if "fixed_labels" in self.volumes:
+            legend.append(Swatch(colours.FIXED_OUTLINE, f"drawn in the {self.names[0]} (fixed)"))
+        if self._has_moving_labels:
+            legend.append(Swatch(colours.MOVING_OUTLINE, f"drawn in the {self.names[1]} (moving)"))
+        return tuple(legend)
+
+    def _largest(self, key: str, at_least: float) -> float:
+        """A round upper end for a colour bar: no less than nearly all that the three slices show."""
+        values = np.concatenate([self.volumes[key].slice(view).ravel() for view in self.views])
+        values = values[np.isfinite(values)]
+        wanted = max(at_least, float(np.percentile(values, 99.5))) if values.size else at_least
+        steps = (1, 2, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100)
+        return float(next((step for step in steps if step >= wanted), 200))
+
+
+def _same_plane(view: SliceView, other: SliceView) -> bool:
+    axis = view.axes.axis
+    return abs(view.centre[axis] - other.centre[axis]) < 2 * view.pixel_mm
