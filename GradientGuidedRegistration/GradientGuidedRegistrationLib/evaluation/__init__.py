@@ -6,11 +6,13 @@ an undefined figure is None, never NaN, so that every result can be written as J
 
 from __future__ import annotations
 
+from .boundary import WorstBoundary, worst_boundary
 from .field import displacement_statistics, field_metrics, jacobian_determinant
 from .landmarks import target_registration_error
 from .overlap import label_metrics, labels_on_grid, mask_metrics, mean_metrics
 
 __all__ = [
+    "WorstBoundary",
     "displacement_statistics",
     "field_metrics",
     "jacobian_determinant",
@@ -19,4 +21,5 @@ __all__ = [
     "mask_metrics",
     "mean_metrics",
     "target_registration_error",
+    "worst_boundary",
 ]

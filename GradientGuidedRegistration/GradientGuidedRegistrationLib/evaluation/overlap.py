@@ -60,7 +60,7 @@ def label_metrics(
         raise InputError(
             "the fixed and the moving segmentation are on different grids; resample one of them with labels_on_grid()"
         )
-    boxes = [_label_boxes(image) for image in (fixed_labels, moving_labels)]
+    boxes = [label_boxes(image) for image in (fixed_labels, moving_labels)]
     wanted = sorted({int(label) for label in labels} if labels is not None else set(boxes[0]) | set(boxes[1]))
     arrays = [sitk.GetArrayViewFromImage(image) for image in (fixed_labels, moving_labels)]
     results = {}
@@ -116,7 +116,7 @@ def _integer(labels: sitk.Image, which: str) -> sitk.Image:
     return sitk.Cast(labels, sitk.sitkInt32)
 
 
-def _label_boxes(labels: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
+def label_boxes(labels: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
     """Bounding boxes (z, y, x slices) of all non-zero labels, in one pass."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.ComputePerimeterOff()

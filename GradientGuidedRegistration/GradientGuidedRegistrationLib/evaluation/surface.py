@@ -58,16 +58,31 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: tuple[floa
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"two masks (D, H, W) of one shape are needed, got {first.shape} and {second.shape}")
+    if not (first.any() and second.any()):
+        raise ValueError("surface distances of an empty mask are not defined")
     box = _bounding_box(first | second)
     codes = [_cell_codes(np.ascontiguousarray(mask[box])) for mask in (first, second)]
     surfaces = [(code != 0) & (code != 255) for code in codes]
-    if not all(surface.any() for surface in surfaces):
-        raise ValueError("surface distances of an empty mask are not defined")
     to_first, to_second = (_distance_map(surface, spacing) for surface in surfaces)
     areas = element_areas(tuple(float(value) for value in spacing))
     return SurfaceDistances(
         to_second[surfaces[0]], to_first[surfaces[1]], areas[codes[0][surfaces[0]]], areas[codes[1][surfaces[1]]]
     )
+
+
+def farthest_element(
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float]
+) -> tuple[tuple[float, float, float], float]:
+    """The surface element of `first` that is farthest from the surface of `second`, both as in `surface_distances`.
+
+    Returns:
+        Its continuous index (z, y, x) and the distance in mm.
+    """
+    codes = [_cell_codes(mask) for mask in (first, second)]
+    surfaces = [(code != 0) & (code != 255) for code in codes]
+    distances = np.where(surfaces[0], _distance_map(surfaces[1], spacing), -1)
+    index = np.unravel_index(np.argmax(distances), distances.shape)
+    return tuple(float(i) - 0.5 for i in index), float(distances[index])
 
 
 @lru_cache(maxsize=16)
