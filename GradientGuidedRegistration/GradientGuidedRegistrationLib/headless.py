@@ -100,6 +100,13 @@ def load_module() -> ModuleType:
     return sys.modules[MODULE_NAME]
 
 
+def leave(status: int) -> None:
+    """End a script with an exit status; Slicer would otherwise stay open after `--python-script`."""
+    if in_application():
+        sys.modules["slicer"].util.exit(status)
+    sys.exit(status)
+
+
 def _import_slicer_core() -> ModuleType:
     try:
         import slicer

@@ -140,6 +140,28 @@ def test_observing_keeps_the_parent_a_node_had(scene: Any, geometries: Any, new_
     assert transform.GetParentTransformNode() is None
 
 
+def test_registering_again_replaces_the_earlier_result(scene: Any, geometries: Any, new_image: Any, new_field: Any,
+                                                       new_linear: Any) -> None:
+    """A registered volume is read where it was before, and the new transform takes the place of the old one."""
+    image = new_image(geometries["oblique-anisotropic"])
+    node = volume_node_from_image(image, "CT", scene)
+    shift = np.eye(4)
+    shift[:3, 3] = [5, 0, 0]
+    own = new_linear(shift)
+    node.SetAndObserveTransformNodeID(own.GetID())
+    before = image_from_node(node)
+    first, second = (transform_node_from_field(new_field(geometries["lps"]), "CT to MR", scene) for _ in range(2))
+    observe_transform(node, first)
+    with pytest.raises(InputError, match="non-linear"):
+        image_from_node(node)
+    again = image_from_node(node, before_registration=True)
+    assert np.allclose(again.GetOrigin(), before.GetOrigin())
+    assert not np.allclose(again.GetOrigin(), image.GetOrigin())
+    observe_transform(node, second)
+    assert own.GetParentTransformNode() is second
+    assert first.GetParentTransformNode() is None
+
+
 def test_linear_node_to_simpleitk(scene: Any, geometries: Any, new_image: Any, new_linear: Any,
                                   points_inside: Any) -> None:
     """A node that puts the moving volume onto the fixed one resamples the moving image onto the fixed one."""

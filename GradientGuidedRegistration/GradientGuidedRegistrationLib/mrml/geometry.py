@@ -29,18 +29,35 @@ def matrix_to_vtk(array: np.ndarray) -> vtk.vtkMatrix4x4:
     return matrix
 
 
-def parent_to_world(node: Any) -> np.ndarray:
-    """(4, 4) RAS matrix of the transforms above a node. Non-linear ones are refused with an `InputError`."""
+RESULT_ATTRIBUTE = "GradientGuidedRegistration.Result"
+"""Marks the transform nodes that a registration of this extension made."""
+
+
+def result_above(node: Any) -> Any:
+    """The nearest transform above a node that is the result of a registration, or None."""
     parent = node.GetParentTransformNode()
-    if parent is None:
+    while parent is not None and parent.GetAttribute(RESULT_ATTRIBUTE) is None:
+        parent = parent.GetParentTransformNode()
+    return parent
+
+
+def parent_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
+    """(4, 4) RAS matrix of the transforms above a node. Non-linear ones are refused with an `InputError`.
+
+    With `before_registration`, transforms count only up to the result of an earlier registration: that is where the
+    node was before it was registered.
+    """
+    parent = node.GetParentTransformNode()
+    stop = result_above(node) if before_registration else None
+    if parent is None or parent is stop:
         return np.eye(4)
-    if not parent.IsTransformToWorldLinear():
+    if not parent.IsTransformToNodeLinear(stop):
         raise InputError(
             f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'. Harden that transform "
             "(Data module, right-click, Harden transform) or take the node out of it, and try again."
         )
     matrix = vtk.vtkMatrix4x4()
-    parent.GetMatrixTransformToWorld(matrix)
+    parent.GetMatrixTransformToNode(stop, matrix)
     world = matrix_from_vtk(matrix)
     if abs(np.linalg.det(world[:3, :3])) < 1e-9:
         raise InputError(f"The transform '{parent.GetName()}' above '{node.GetName()}' is singular: it has no inverse.")

@@ -21,12 +21,13 @@ from .geometry import (
 from .transaction import all_or_nothing
 
 
-def image_from_node(node: Any) -> sitk.Image:
+def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Image:
     """The voxels of a scalar volume or label map node, where they are in the world.
 
     Args:
         node: `vtkMRMLScalarVolumeNode` or `vtkMRMLLabelMapVolumeNode`. Linear parent transforms are applied to the
             geometry; if they shear it, the voxels are resampled onto perpendicular axes.
+        before_registration: leave out the result of an earlier registration that the node is under.
 
     Returns:
         A copy, in LPS mm, with the node's own pixel type.
@@ -47,7 +48,7 @@ def image_from_node(node: Any) -> sitk.Image:
                          "to one (Vector to Scalar Volume module) and try again.")
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    image = image_from_vtk(data, parent_to_world(node) @ matrix_from_vtk(matrix))
+    image = image_from_vtk(data, parent_to_world(node, before_registration) @ matrix_from_vtk(matrix))
     check_volume(image, f"volume '{name}'")
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return orthonormal(image, sitk.sitkNearestNeighbor)

@@ -41,7 +41,8 @@ def segment_names(node: Any) -> list[str]:
     return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
 
 
-def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | None = None) -> sitk.Image:
+def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | None = None, *,
+                     before_registration: bool = False) -> sitk.Image:
     """Labels on the grid of `reference` (LPS mm), nearest neighbour, where they are in the world.
 
     Args:
@@ -49,6 +50,7 @@ def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | No
             value n + 1; without `names`, the n-th segment does. Give both images the same `names` to compare them.
             Where segments overlap, the later one is seen.
         reference: any image with the wanted grid.
+        before_registration: leave out the result of an earlier registration that the node is under.
 
     Returns:
         Integer image: the node's own type, or UInt16 for a segmentation.
@@ -57,12 +59,13 @@ def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | No
         raise InputError("No segmentation or label map is selected.")
     identity = sitk.Transform(3, sitk.sitkIdentity)
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return sitk.Resample(_whole_numbers(node), reference, identity, sitk.sitkNearestNeighbor, 0)
+        labels = _whole_numbers(node, before_registration)
+        return sitk.Resample(labels, reference, identity, sitk.sitkNearestNeighbor, 0)
     order = list(segment_names(node) if names is None else names)
     merged = np.zeros(reference.GetSize()[::-1], dtype=np.uint16)
     ranks = np.full(merged.shape, -1, dtype=np.int32)  # position of the segment seen so far
     segmentation = _with_label_images(node)
-    for layer in _layers(segmentation, node):
+    for layer in _layers(segmentation, parent_to_world(node, before_registration)):
         values = sitk.GetArrayFromImage(
             sitk.Resample(layer.image, reference, identity, sitk.sitkNearestNeighbor, 0)
         )
@@ -79,7 +82,8 @@ def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | No
     return image
 
 
-def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, name: str, scene: Any) -> Any:
+def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, name: str, scene: Any, *,
+                 before_registration: bool = False) -> Any:
     """A new node of the same kind with the labels of `node`, resampled through `transform` onto `reference`.
 
     Nearest neighbour. Of a segmentation, names, colours, tags (terminology) and overlaps are kept; of a label map, the
@@ -90,11 +94,13 @@ def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, na
         transform: LPS mm, points of `reference` to points of the moving image (a result's `transform`).
         reference: the fixed image, LPS mm; any grid will do.
         name: wanted name; made unique in the scene.
+        before_registration: leave out the result of an earlier registration that the node is under.
     """
     if node is None:
         raise InputError("No segmentation or label map is selected.")
     if not node.IsA("vtkMRMLSegmentationNode"):
-        image = sitk.Resample(_whole_numbers(node), reference, transform, sitk.sitkNearestNeighbor, 0)
+        labels = _whole_numbers(node, before_registration)
+        image = sitk.Resample(labels, reference, transform, sitk.sitkNearestNeighbor, 0)
         return volume_node_from_image(image, name, scene, labels=True, display_like=node)
 
     source = _with_label_images(node)
@@ -102,7 +108,7 @@ def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, na
     target.SetSourceRepresentationName(_BINARY)
     matrix = matrix_to_vtk(ijk_to_ras(reference))
     shared: dict[str, Any] = {}
-    for layer in _layers(source, node):
+    for layer in _layers(source, parent_to_world(node, before_registration)):
         image = sitk.Resample(layer.image, reference, transform, sitk.sitkNearestNeighbor, 0)
         data = vtk_from_image(image, slicer.vtkOrientedImageData())
         data.SetGeometryFromImageToWorldMatrix(matrix)
@@ -125,9 +131,9 @@ def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, na
     return carried
 
 
-def _whole_numbers(node: Any) -> sitk.Image:
+def _whole_numbers(node: Any, before_registration: bool) -> sitk.Image:
     """Label values of a volume node as an integer image; a float volume with fractions is not a label map."""
-    image = image_from_node(node)
+    image = image_from_node(node, before_registration=before_registration)
     if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         return image
     values = sitk.GetArrayViewFromImage(image)
@@ -151,9 +157,8 @@ def _with_label_images(node: Any) -> Any:
     return copy
 
 
-def _layers(segmentation: Any, node: Any) -> list[_Layer]:
+def _layers(segmentation: Any, world: np.ndarray) -> list[_Layer]:
     """The label images of a segmentation in world LPS mm; empty ones are left out."""
-    world = parent_to_world(node)
     layers = []
     for index in range(segmentation.GetNumberOfLayers(_BINARY)):
         data = segmentation.GetLayerDataObject(index, _BINARY)

@@ -11,7 +11,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..errors import InputError
-from .geometry import LPS_RAS, ijk_to_ras, matrix_from_vtk, matrix_to_vtk, set_geometry
+from .geometry import LPS_RAS, RESULT_ATTRIBUTE, ijk_to_ras, matrix_from_vtk, matrix_to_vtk, result_above, set_geometry
 from .transaction import all_or_nothing
 
 
@@ -32,6 +32,7 @@ def transform_node_from_field(field: sitk.Image, name: str, scene: Any, fixedNod
         node = scene.CreateNodeByClass("vtkMRMLGridTransformNode")
         node.UnRegister(None)
         node.SetName(scene.GenerateUniqueName(name))
+        node.SetAttribute(RESULT_ATTRIBUTE, "1")
         node.SetAndObserveTransformFromParent(grid_transform(field))
         scene.AddNode(node)
         roles = {node.GetFixedNodeReferenceRole(): fixedNode, node.GetMovingNodeReferenceRole(): movingNode}
@@ -110,10 +111,10 @@ def observe_transform(node: Any, transform_node: Any) -> None:
     """Put a node under a transform, reversibly: nothing is hardened, taking it out again is the undo.
 
     A node that already has a parent keeps it: the topmost transform above the node goes under `transform_node`, so that
-    the node is first placed in the world as before and then moved.
+    the node is first placed in the world as before and then moved. The result of an earlier registration is replaced.
     """
+    earlier = result_above(node)
     top = node
-    while top.GetParentTransformNode() is not None and top.GetParentTransformNode() is not transform_node:
+    while top.GetParentTransformNode() not in (None, earlier):
         top = top.GetParentTransformNode()
-    if top is not transform_node:
-        top.SetAndObserveTransformNodeID(transform_node.GetID())
+    top.SetAndObserveTransformNodeID(transform_node.GetID())
