@@ -259,17 +259,17 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return run(job, progress=progress)
 
-    def train(self, *arguments: Any, **options: Any) -> Any:
-        """Train a network; arguments as `training.train`. Needs PyTorch, but neither a scene nor VTK."""
+    def train(self, settings: Any, **options: Any) -> Any:
+        """Train a network as `training.train` does, on its `TrainingSettings`. Needs neither scene nor VTK."""
         from GradientGuidedRegistrationLib.training import train
 
-        return train(*arguments, **options)
+        return train(settings, **options)
 
-    def evaluate(self, *arguments: Any, **options: Any) -> Any:
-        """Compare networks on labelled pairs; arguments as `training.evaluate`. Needs neither a scene nor VTK."""
+    def evaluate(self, settings: Any, **options: Any) -> Any:
+        """Compare methods as `training.evaluate` does, on its `EvaluationSettings`. Needs neither scene nor VTK."""
         from GradientGuidedRegistrationLib.training import evaluate
 
-        return evaluate(*arguments, **options)
+        return evaluate(settings, **options)
 
 
 #

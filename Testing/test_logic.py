@@ -1,0 +1,152 @@
+"""The module's Logic on the real scene: nodes in, nodes out, all or nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib import mrml
+from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+
+SIZE = 24
+
+
+def volume(scene: Any, name: str, seed: int) -> Any:
+    values = np.random.default_rng(seed).normal(size=(SIZE, SIZE, SIZE)).astype(np.float32)
+    return mrml.volume_node_from_image(sitk.GetImageFromArray(values), name, scene)
+
+
+def finished_result(inverse: bool) -> Any:
+    """What a registration gives, with a field that is known: 3 mm to the left in the middle."""
+    vectors = np.zeros((SIZE, SIZE, SIZE, 3), dtype=np.float32)
+    vectors[4:-4, 4:-4, 4:-4, 0] = 3.0
+    field = sitk.GetImageFromArray(vectors, isVector=True)
+    inverse_field = sitk.GetImageFromArray(-vectors, isVector=True) if inverse else None
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    return SimpleNamespace(field=field, inverse_field=inverse_field, transform=transform,
+                           warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0))
+
+
+def names_in(scene: Any) -> list[str]:
+    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
+
+
+@pytest.fixture
+def logic(module: Any) -> Any:
+    """A new Logic."""
+    return module.GradientGuidedRegistrationLogic()
+
+
+@pytest.fixture
+def pair(scene: Any) -> tuple[Any, Any]:
+    """An MR and a CT in the scene."""
+    return volume(scene, "MR", 1), volume(scene, "CT", 2)
+
+
+def test_result_becomes_nodes_named_after_the_inputs(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
+    fixed, moving = pair
+    labels = mrml.volume_node_from_image(sitk.Image(SIZE, SIZE, SIZE, sitk.sitkUInt8) + 3, "organs", scene, labels=True)
+    nodes = logic.addResultToScene(finished_result(inverse=True), fixed, moving, movingSegmentationNode=labels)
+    assert nodes.transform.GetName() == "CT to MR"
+    assert nodes.inverseTransform.GetName() == "MR to CT"
+    assert nodes.warpedVolume.GetName() == "CT on MR"
+    assert nodes.warpedSegmentation.GetName() == "organs on MR"
+    assert nodes.warpedSegmentation.GetClassName() == "vtkMRMLLabelMapVolumeNode"
+    assert nodes.transform.GetNodeReference("spatialRegistrationFixed") is fixed
+    assert nodes.transform.GetNodeReference("spatialRegistrationMoving") is moving
+    assert nodes.inverseTransform.GetNodeReference("spatialRegistrationFixed") is moving
+    assert moving.GetParentTransformNode() is nodes.transform
+    assert fixed.GetParentTransformNode() is None
+    warped = sitk.GetArrayFromImage(mrml.image_from_node(nodes.warpedVolume))
+    original = sitk.GetArrayFromImage(mrml.image_from_node(moving, before_registration=True))
+    assert np.allclose(warped[12, 12, 5:15], original[12, 12, 8:18], atol=1e-5)
+
+
+def test_only_what_was_asked_for(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
+    fixed, moving = pair
+    before = names_in(scene)
+    nodes = logic.addResultToScene(finished_result(inverse=False), fixed, moving, createWarpedVolume=False,
+                                   observe=False)
+    assert len(names_in(scene)) == len(before) + 1
+    assert (nodes.inverseTransform, nodes.warpedVolume, nodes.warpedSegmentation) == (None, None, None)
+    assert moving.GetParentTransformNode() is None
+
+
+def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
+    fixed, moving = pair
+    empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
+    before = names_in(scene)
+    with pytest.raises(InputError, match="'empty' has no segments"):
+        logic.addResultToScene(finished_result(inverse=True), fixed, moving, movingSegmentationNode=empty)
+    assert names_in(scene) == before
+    assert moving.GetParentTransformNode() is None
+
+
+def test_cancelling_leaves_the_scene_as_it_was(scene: Any, logic: Any, pair: tuple[Any, Any],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled(*arguments: Any, **options: Any) -> None:
+        raise Cancelled
+
+    monkeypatch.setattr(logic, "registerImages", cancelled)
+    before = names_in(scene)
+    with pytest.raises(Cancelled):
+        logic.register(*pair)
+    assert names_in(scene) == before
+
+
+def test_registering_twice_starts_from_where_the_volume_was(scene: Any, logic: Any, pair: tuple[Any, Any],
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = pair
+    seen = []
+
+    def register_images(fixed: sitk.Image, moving: sitk.Image, settings: Any, **options: Any) -> Any:
+        seen.append((moving.GetOrigin(), settings.inverse, sorted(options)))
+        return finished_result(settings.inverse)
+
+    monkeypatch.setattr(logic, "registerImages", register_images)
+    first = logic.register(fixed, moving)
+    second = logic.register(fixed, moving, createInverse=True)
+    assert seen[0][0] == seen[1][0]
+    assert [inverse for _, inverse, _ in seen] == [False, True]
+    assert moving.GetParentTransformNode() is second.transform
+    assert first.transform.GetName() != second.transform.GetName()
+
+
+def test_masks_and_initial_transform_reach_the_registration(scene: Any, logic: Any, pair: tuple[Any, Any],
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = pair
+    mask_values = np.zeros((SIZE, SIZE, SIZE), dtype=np.uint8)
+    mask_values[3:9] = 4
+    mask = mrml.volume_node_from_image(sitk.GetImageFromArray(mask_values), "mask", scene, labels=True)
+    initial = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    initial.GetTransformToParent().Translate(10, 0, 0)
+    seen: dict[str, Any] = {}
+
+    def register_images(fixed: sitk.Image, moving: sitk.Image, settings: Any, **options: Any) -> Any:
+        seen.update(options)
+        return finished_result(settings.inverse)
+
+    monkeypatch.setattr(logic, "registerImages", register_images)
+    logic.register(fixed, moving, initialTransformNode=initial, movingMaskNode=mask)
+    assert np.array_equal(sitk.GetArrayFromImage(seen["moving_mask"]), (mask_values > 0).astype(np.uint8))
+    assert "fixed_mask" not in seen
+    # The node moves the CT 10 mm towards RAS +x; a fixed point is found in the CT 10 mm the other way: LPS +x.
+    assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((10.0, 0.0, 0.0))
+
+
+def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(scene: Any, logic: Any,
+                                                                   pair: tuple[Any, Any]) -> None:
+    parameters = logic.getParameterNode()
+    assert parameters.initialization == "rigid"
+    parameters.fixedVolume, parameters.movingVolume = pair
+    again = logic.getParameterNode()
+    assert (again.fixedVolume, again.movingVolume) == pair
+
+
+def test_panel_says_that_it_needs_the_application(module: Any) -> None:
+    with pytest.raises(RuntimeError, match="needs the Slicer application"):
+        module.GradientGuidedRegistrationWidget()
