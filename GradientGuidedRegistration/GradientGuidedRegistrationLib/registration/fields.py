@@ -1,0 +1,101 @@
+"""From the displacement on the working grid to the field that leaves the house, and its inverse."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from .grid import MAXIMUM_VOXELS, Grid
+
+_SLOPE = 1.3  # the margin is this much wider than the field at its border is long, so that fading out does not fold
+
+
+def assemble(grid: Grid, displacement: np.ndarray, linear: sitk.Transform) -> sitk.Image:
+    """Return the whole fixed-to-moving displacement field, linear part composed: u(x) = linear(x + φ(x)) − x.
+
+    Args:
+        grid: the working grid.
+        displacement: φ, (3, D, H, W) in voxels, array order.
+        linear: fixed-to-moving point transform, LPS mm.
+
+    Returns:
+        Vector float32 image in LPS mm on the working grid with a margin, in which the border value fades to zero. Outside a
+        displacement field ITK stands still and VTK repeats the border value: with zero there both agree, and the map
+        is one to one everywhere. The margin is narrower, and may fold outside the fixed field of view, only where it would
+        take more than the memory budget.
+    """
+    vectors = grid.vectors_to_lps(displacement)
+    points = _points(grid)
+    moved = _apply(linear, points + vectors, grid)
+    total = moved - points
+    border = max(float(np.linalg.norm(np.take(total, end, axis), axis=-1).max()) for axis in range(3) for end in (0, -1))
+    margin = _margin(grid, border)
+    padded = np.pad(total.astype(np.float32), [(margin, margin)] * 3 + [(0, 0)], mode="edge")
+    return grid.padded(margin).image(padded * _fade(grid.shape, margin)[..., None])
+
+
+def inverse(field: sitk.Image, iterations: int = 60) -> tuple[sitk.Image, dict[str, float]]:
+    """Return the inverse of a displacement field on its own grid, and how far it is from being one.
+
+    Returns:
+        The moving-to-fixed field (vector float32, LPS mm), and the residual |x + v(x) + u(x + v(x)) − x| in mm over the grid:
+        {"mean", "p99", "max"}.
+    """
+    import torch
+
+    from ..model import invert
+
+    grid = Grid.of(field)
+    voxels = grid.vectors_from_lps(sitk.GetArrayViewFromImage(field))
+    tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
+    inverted, residual = invert(tensor, iterations=iterations, tolerance=0.01)
+    residual_mm = residual.numpy() * grid.spacing[0]
+    figures = {
+        "mean": float(residual_mm.mean()),
+        "p99": float(np.percentile(residual_mm, 99)),
+        "max": float(residual_mm.max()),
+    }
+    return grid.image(grid.vectors_to_lps(inverted[0].numpy()).astype(np.float32)), figures
+
+
+def _points(grid: Grid) -> np.ndarray:
+    """Return the LPS points of the grid, (D, H, W, 3)."""
+    k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in grid.shape), indexing="ij")
+    return np.array(grid.origin) + np.stack([i, j, k], axis=-1) @ (grid.axes * np.array(grid.spacing)).T
+
+
+def _apply(transform: sitk.Transform, points: np.ndarray, grid: Grid) -> np.ndarray:
+    """Apply a transform to points (D, H, W, 3): by its matrix if it is linear, else through a dense field of it."""
+    matrix, offset = affine_parts(transform, grid.center)
+    if matrix is not None:
+        return points @ matrix.T + offset
+    flat = points.reshape(-1, 3)
+    return np.array([transform.TransformPoint(point) for point in flat.tolist()]).reshape(points.shape)
+
+
+def affine_parts(transform: sitk.Transform, center: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return matrix and offset (x → A x + b) of a transform that is linear around ``center``; the matrix is None if it bends."""
+    center = np.asarray(center, dtype=float)
+    image = np.array(transform.TransformPoint(center))
+    matrix = np.stack([np.array(transform.TransformPoint(center + 100 * axis)) - image for axis in np.eye(3)], 1) / 100
+    for probe in ((70.0, -40.0, 90.0), (-55.0, 80.0, -35.0), (-150.0, -120.0, 140.0)):
+        expected = image + matrix @ np.array(probe)
+        if np.abs(np.array(transform.TransformPoint(center + np.array(probe))) - expected).max() > 1e-3:
+            return None, image
+    return matrix, image - matrix @ center
+
+
+def _margin(grid: Grid, border_mm: float) -> int:
+    wanted = int(np.ceil(_SLOPE * border_mm / grid.spacing[0])) + 1
+    margin = 1
+    while margin < wanted and np.prod([n + 2 * (margin + 1) for n in grid.shape]) < 2 * MAXIMUM_VOXELS:
+        margin += 1
+    return margin
+
+
+def _fade(shape: tuple[int, int, int], margin: int) -> np.ndarray:
+    """Return 1 inside the grid, falling linearly with the distance from it to 0 at the outermost points."""
+    distances = [np.maximum(np.maximum(margin - n, n - (margin + size - 1)), 0)
+                 for size, n in ((size, np.arange(size + 2 * margin)) for size in shape)]  # fmt: skip
+    square = sum(np.square(d, dtype=np.float32) for d in np.meshgrid(*distances, indexing="ij", sparse=True))
+    return np.clip(1 - np.sqrt(square) / margin, 0, 1)

@@ -1,0 +1,205 @@
+"""Images, labels and transforms from and to disk: every check on the way in, every write whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+
+IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
+TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
+_TRANSFORM_FILE_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
+MINIMUM_SIZE = 16
+
+
+def suffix(path: Path) -> str:
+    """Return the file type of ``path`` in lower case; ``.nii.gz`` counts as one suffix."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def read_image(path: str | Path, role: str = "image") -> sitk.Image:
+    """Read a scalar 3-D volume as float32 in LPS mm, from a NIfTI, NRRD or MetaImage file or a DICOM series folder.
+
+    ``role`` names the input in error messages ("fixed image"). Metadata such as DICOM tags is left behind.
+
+    Raises:
+        InputError: when the volume is missing, unreadable, not 3-D, not scalar, or has NaN or infinite voxels.
+    """
+    image = _read(Path(path), role)
+    check_volume(image, f"{role} {path}")
+    return _plain(sitk.Cast(image, sitk.sitkFloat32))
+
+
+def read_labels(path: str | Path, role: str = "segmentation") -> sitk.Image:
+    """Read a 3-D label map as unsigned 16-bit integers (0 is background).
+
+    Raises:
+        InputError: as `read_image`, and when a voxel is not a whole number between 0 and 65535.
+    """
+    image = _read(Path(path), role)
+    check_volume(image, f"{role} {path}")
+    values = sitk.GetArrayViewFromImage(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"The {role} {path} has labels outside 0-65535; export it as a label map of whole numbers.")
+    if not np.issubdtype(values.dtype, np.integer) and np.any(values != np.rint(values)):
+        raise InputError(f"The {role} {path} has fractional values; a label map of whole numbers is needed.")
+    return _plain(sitk.Cast(image, sitk.sitkUInt16))
+
+
+def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
+    """Read a fixed-to-moving point transform (LPS mm) from an ITK transform file or a displacement-field image.
+
+    Raises:
+        InputError: when it is missing, unreadable, or an image without three components a voxel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"The {role} {path} does not exist; check the path.")
+    try:
+        if suffix(path) in _TRANSFORM_FILE_SUFFIXES:
+            return sitk.ReadTransform(str(path))
+        field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    except RuntimeError as error:
+        raise InputError(f"The {role} {path} cannot be read: {_reason(error)}") from None
+    if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
+        raise InputError(f"The {role} {path} is no 3-D displacement field: it needs three components a voxel.")
+    return sitk.DisplacementFieldTransform(field)
+
+
+def write_image(image: sitk.Image, path: str | Path) -> None:
+    """Write an image atomically: the file appears under its name only when it is whole."""
+    _atomically(Path(path), lambda temporary: sitk.WriteImage(image, temporary, useCompression=True))
+
+
+def write_transform(field: sitk.Image, path: str | Path) -> None:
+    """Write a displacement field (LPS mm, fixed to moving points) atomically.
+
+    ``.h5`` becomes an ITK displacement-field transform, the image types a vector image; Slicer reads either as a
+    from-parent grid transform and ``SimpleITK.Resample(moving, fixed, transform)`` takes it as it is.
+    """
+    path = Path(path)
+    if suffix(path) == ".h5":
+        transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+        _atomically(path, lambda temporary: sitk.WriteTransform(transform, temporary))
+    else:
+        write_image(sitk.Cast(field, sitk.sitkVectorFloat32), path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write UTF-8 text atomically."""
+    _atomically(Path(path), lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None = None) -> Path:
+    """Return ``path`` if a file can be written there, before any work is done for it. An existing file may be replaced.
+
+    Raises:
+        InputError: for a file type that cannot be written, a folder in the file's place, or a place without write access.
+    """
+    path = Path(path)
+    if suffixes is not None and suffix(path) not in suffixes:
+        raise InputError(f"The {role} {path} has an unknown file type; use one of {', '.join(suffixes)}.")
+    if path.is_dir():
+        raise InputError(f"The {role} {path} is a folder; give the name of a file.")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"The {role} {path} cannot be written: {error.strerror}; choose another folder.") from None
+    return path
+
+
+def check_volume(image: sitk.Image, name: str) -> None:
+    """Raise InputError unless ``image`` is a 3-D scalar volume of finite numbers."""
+    if image.GetDimension() != 3:
+        raise InputError(f"The {name} has {image.GetDimension()} dimensions; give one 3-D volume.")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(
+            f"The {name} has {image.GetPixelIDTypeAsString()} pixels; give a volume with one real number a voxel."
+        )
+    values = sitk.GetArrayViewFromImage(image)
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values.sum(dtype=np.float64)):
+        bad = int(values.size - np.isfinite(values).sum())
+        raise InputError(f"The {name} has {bad} voxels that are NaN or infinite; replace them, for example by background.")
+
+
+def check_content(image: sitk.Image, name: str) -> None:
+    """Raise InputError unless ``image`` has at least 16 voxels along each axis and more than one grey value."""
+    if min(image.GetSize()) < MINIMUM_SIZE:
+        size = " x ".join(map(str, image.GetSize()))
+        raise InputError(f"The {name} is {size} voxels; at least {MINIMUM_SIZE} along each axis are needed.")
+    values = sitk.GetArrayViewFromImage(image)
+    if values.min() == values.max():
+        raise InputError(f"The {name} is constant (every voxel is {values.flat[0]:g}); there is nothing to align.")
+
+
+def _read(path: Path, role: str) -> sitk.Image:
+    if path.is_dir():
+        return _read_dicom(path, role)
+    if not path.is_file():
+        raise InputError(f"The {role} {path} does not exist; check the path.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"The {role} {path} cannot be read as an image: {_reason(error)}") from None
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    return image
+
+
+def _read_dicom(folder: Path, role: str) -> sitk.Image:
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise InputError(f"The {role} folder {folder} holds no DICOM series; give an image file or a DICOM folder.")
+    if len(series) > 1:
+        counts = [len(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in series]
+        listed = ", ".join(f"{uid} ({count} files)" for uid, count in zip(series, counts))
+        raise InputError(f"The {role} folder {folder} holds {len(series)} DICOM series: {listed}; leave one in it.")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {_reason(error)}") from None
+
+
+def _plain(image: sitk.Image) -> sitk.Image:
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
+    return image
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line that ITK says of an error, without its addresses and C++ file names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[-1] if lines else "unknown reason"
+    return line.split("): ", 1)[-1].removeprefix("sitk::ERROR: ")
+
+
+def _atomically(path: Path, write: Callable[[str], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".writing-", suffix=suffix(path), dir=path.parent)
+    os.close(descriptor)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

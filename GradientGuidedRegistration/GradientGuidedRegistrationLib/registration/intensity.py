@@ -1,0 +1,69 @@
+"""Grey values of any scanner to [0, 1], and where an image has been measured at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+CT_WINDOW_HU = (-200.0, 300.0)
+_CT_AIR_HU = -1000.0
+_CT_PADDING_HU = -1100.0
+_MR_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """An image in [0, 1] (float32) and the mask (uint8) of its measured field of view, on the image's own grid."""
+
+    image: sitk.Image
+    valid: sitk.Image
+
+
+def is_ct(image: sitk.Image) -> bool:
+    """Say whether the values look like Hounsfield units: a lot of air, fat below zero, and something denser than water."""
+    values = sitk.GetArrayViewFromImage(image)
+    low, high = np.percentile(values[::2, ::2, ::2], (1, 99.5))
+    return bool(low < -150 and high > 20)
+
+
+def normalize(image: sitk.Image) -> Normalized:
+    """Map a CT through a soft-tissue window, anything else between robust percentiles of its measured voxels, to [0, 1].
+
+    Voxels outside the scanner's field of view (CT padding below -1100 HU, planes of one constant value at the rim of
+    the volume) are marked invalid and take the value of air or background.
+    """
+    values = sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
+    valid = _measured_box(values)
+    if is_ct(image):
+        padding = values < _CT_PADDING_HU
+        valid &= ~padding
+        values = np.where(padding, _CT_AIR_HU, values)
+        low, high = CT_WINDOW_HU
+    else:
+        sample = values[valid]
+        low, high = np.percentile(sample[:: max(1, sample.size // 1_000_000)], _MR_PERCENTILES)
+        if high <= low:
+            low, high = float(sample.min()), float(sample.max())
+    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1).astype(np.float32)
+    return Normalized(_like(scaled, image), _like(valid.astype(np.uint8), image))
+
+
+def _measured_box(values: np.ndarray) -> np.ndarray:
+    """Mark the box of ``values`` that remains when constant planes of padding are peeled off each side."""
+    padding = values[0, 0, 0]
+    valid = np.zeros(values.shape, bool)
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero((values != padding).any(axis=others))
+        box.append(slice(filled[0], filled[-1] + 1) if filled.size else slice(None))
+    valid[tuple(box)] = True
+    return valid
+
+
+def _like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
+    result = sitk.GetImageFromArray(array)
+    result.CopyInformation(image)
+    return result

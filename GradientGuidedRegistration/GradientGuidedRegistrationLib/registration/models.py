@@ -1,0 +1,25 @@
+"""The weights that come with the extension."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from .settings import Settings
+
+MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+
+
+def weights_file(settings: Settings) -> Path | None:
+    """Return the weights to predict with: the file that was asked for, else the packaged one, else None.
+
+    Raises:
+        InputError: when the file that was asked for does not exist.
+    """
+    if settings.weights is not None:
+        path = Path(settings.weights)
+        if not path.is_file():
+            raise InputError(f"The weights file {path} does not exist; check the path.")
+        return path
+    packaged = MODELS / f"{settings.method}.pt"
+    return packaged if packaged.is_file() else None

@@ -1,0 +1,235 @@
+"""One registration in five steps: prepare, align, predict, refine, assemble."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from . import linear as linear_alignment
+from .device import pick_device
+from .fields import assemble, inverse
+from .files import check_content, check_volume
+from .grid import Grid, antialiased, working_grid
+from .intensity import Normalized, normalize
+from .result import Result
+from .settings import Settings
+
+Progress = Callable[[str, float], None]
+# Share of the time that each step takes, for the progress bar.
+_STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
+
+
+def register(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    settings: Settings = Settings(),
+    *,
+    fixed_mask: sitk.Image | None = None,
+    moving_mask: sitk.Image | None = None,
+    initial_transform: sitk.Transform | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Register ``moving`` (a CT) to ``fixed`` (an MR), or any two volumes of one patient.
+
+    Args:
+        fixed, moving: scalar 3-D images in LPS mm, of any orientation, spacing, handedness and field of view.
+        settings: see `Settings`.
+        fixed_mask, moving_mask: non-zero where the image counts, on any grid.
+        initial_transform: fixed-to-moving point transform (LPS mm) to start from.
+        progress: called as ``progress(step, fraction)`` with the fraction of the whole work done; may raise `Cancelled`.
+
+    Raises:
+        InputError: for images that cannot be registered; see `files.check_content` and `linear.align`.
+    """
+    run = _Run(settings, progress or (lambda step, fraction: None))
+    with run.step("prepare"):
+        device = pick_device(settings.device)
+        network = _load_network(settings, device)
+        fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
+        grid = working_grid(fixed, settings.spacing)
+        normalized_fixed = _normalized(fixed, fixed_mask, "fixed mask")
+        normalized_moving = _normalized(moving, moving_mask, "moving mask")
+    with run.step("align"):
+        linear = linear_alignment.align(
+            normalized_fixed, normalized_moving, settings.initialization, initial_transform, settings.seed,
+            lambda fraction: run.report("align", fraction),
+        )  # fmt: skip
+    with run.step("predict"):
+        pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
+        prediction = network(pair.moving, pair.fixed) if network else None
+    with run.step("refine"):
+        displacement = _refined(pair, prediction, settings, lambda fraction: run.report("refine", fraction))
+    with run.step("assemble"):
+        whole = assemble(grid, displacement, linear)
+        inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
+        quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
+        if residual is not None:
+            quality["inverse_residual_mm"] = residual
+        quality["network"] = getattr(network, "name", None)
+    run.progress("done", 1.0)
+    return Result(
+        field=whole,
+        linear=linear,
+        settings=replace(settings, device=device),
+        inverse_field=inverse_field,
+        **_branches(prediction, grid),
+        quality=quality,
+        timings=dict(run.timings),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this extension and of what it computes with."""
+    import torch
+
+    from .. import __version__
+
+    return {
+        "GradientGuidedRegistration": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "SimpleITK": sitk.Version.VersionString(),
+    }
+
+
+@dataclass
+class _Run:
+    """Times the steps and turns the progress of a step into that of the whole."""
+
+    settings: Settings
+    progress: Progress
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.report(name, 0.0)
+        start = time.perf_counter()
+        yield
+        self.timings[name] = time.perf_counter() - start
+
+    def report(self, name: str, fraction: float) -> None:
+        before = sum(share for step, share in list(_STEPS.items())[: list(_STEPS).index(name)])
+        self.progress(name, before + _STEPS[name] * fraction)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Both images on the working grid as tensors (1, 1, D, H, W) in [0, 1], the moving one through the linear part."""
+
+    fixed: object
+    moving: object
+    fixed_mask: object
+    moving_mask: object
+
+    @classmethod
+    def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> _Pair:
+        import torch
+
+        def tensor(image: sitk.Image, transform: sitk.Transform | None = None, interpolator: int = sitk.sitkLinear):
+            array = sitk.GetArrayFromImage(grid.resample(image, transform, interpolator))
+            return torch.from_numpy(array.astype(np.float32, copy=False))[None, None].to(device)
+
+        def mask(image: sitk.Image, transform: sitk.Transform | None = None):
+            values = tensor(image, transform, sitk.sitkNearestNeighbor)
+            return None if bool((values > 0).all()) else (values > 0).float()
+
+        spacing = grid.spacing[0]
+        return cls(
+            tensor(antialiased(fixed.image, spacing)),
+            tensor(antialiased(moving.image, spacing), linear),
+            mask(fixed.valid),
+            mask(moving.valid, linear),
+        )
+
+
+def _checked(image: sitk.Image, name: str) -> sitk.Image:
+    check_volume(image, name)
+    check_content(image, name)
+    return sitk.Cast(image, sitk.sitkFloat32)
+
+
+def _normalized(image: sitk.Image, mask: sitk.Image | None, name: str) -> Normalized:
+    normalized = normalize(image)
+    if mask is None:
+        return normalized
+    inside = Grid.of(image).resample(sitk.Cast(mask != 0, sitk.sitkUInt8), interpolator=sitk.sitkNearestNeighbor)
+    valid = inside * normalized.valid
+    if sitk.GetArrayViewFromImage(valid).sum() < 1000:
+        raise InputError(f"The {name} covers almost nothing of its image; check that it belongs to it.")
+    return replace(normalized, valid=valid)
+
+
+def _load_network(settings: Settings, device: str):
+    """Return the network to predict with, or None where there are no weights to use."""
+    if not settings.use_network:
+        return None
+    from .models import weights_file
+
+    path = weights_file(settings)
+    if path is None:
+        return None
+    from ..model import load_weights
+
+    return load_weights(path, device=device)
+
+
+def _refined(pair: _Pair, prediction, settings: Settings, progress: Callable[[float], None]) -> np.ndarray:
+    """Return φ (3, D, H, W) in voxels: the prediction, if any, followed by its refinement on the pair."""
+    from ..model import compose, warp
+    from .refinement import DEFAULT_ITERATIONS, refine
+
+    iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
+    moving, moving_mask = pair.moving, pair.moving_mask
+    start = None if prediction is None else prediction.displacement.detach()
+    if start is not None:
+        moving = warp(moving, start)
+        moving_mask = None if moving_mask is None else warp(moving_mask, start)
+    displacement = refine(
+        pair.fixed, moving, iterations, pair.fixed_mask, moving_mask, settings.seed, progress=progress
+    )
+    if start is not None:
+        displacement = compose(start, displacement)
+    return displacement[0].cpu().numpy()
+
+
+def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:
+    from ..evaluation import field_metrics
+
+    inside = grid.image(np.ones(grid.shape, np.uint8))
+    level = linear_alignment.Level.at(fixed, moving, grid.spacing[0])
+    before = initial or sitk.Transform(3, sitk.sitkIdentity)
+    after = sitk.DisplacementFieldTransform(sitk.Cast(whole, sitk.sitkVectorFloat64))
+    return {
+        **field_metrics(whole, inside),
+        "mutual_information": {
+            "before": level.mutual_information(before),
+            "linear": level.mutual_information(linear),
+            "after": level.mutual_information(after),
+        },
+        "working_grid": {"size": list(grid.size), "spacing_mm": grid.spacing[0]},
+    }
+
+
+def _branches(prediction, grid: Grid) -> dict:
+    if prediction is None or prediction.image_displacement is None:
+        return {}
+
+    def field_of(displacement) -> sitk.Image:
+        return grid.image(grid.vectors_to_lps(displacement[0].detach().cpu().numpy()).astype(np.float32))
+
+    fields = {
+        "image_field": field_of(prediction.image_displacement),
+        "gradient_field": field_of(prediction.gradient_displacement),
+    }
+    if prediction.gates is not None:
+        fields["gates"] = tuple(grid.image(gate[0].mean(0).detach().cpu().numpy()) for gate in prediction.gates)
+    return fields

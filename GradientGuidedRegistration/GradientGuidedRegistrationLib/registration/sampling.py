@@ -1,0 +1,77 @@
+"""Trilinear sampling of many-channel volumes at scattered points, with its derivative with respect to the points only."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Sampler:
+    """A volume (1, C, D, H, W) that can be read between its voxels; outside, the border value goes on.
+
+    On the CPU the channels of a voxel lie side by side and the eight corners of a point are gathered and weighted by
+    one fused `embedding_bag`; elsewhere `grid_sample` does it.
+    """
+
+    def __init__(self, volume: Tensor) -> None:
+        self.shape = tuple(volume.shape[2:])
+        self.on_cpu = volume.device.type == "cpu"
+        self.volume = volume[0].flatten(1).T.contiguous() if self.on_cpu else volume
+        self.last = torch.tensor([n - 1.0 for n in self.shape], device=volume.device)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Return the values (P, C) at ``points`` (P, 3), voxel coordinates in array order; differentiable in ``points``."""
+        if self.on_cpu:
+            return _Gather.apply(points, self.volume, self.shape)
+        grid = (2 * points / self.last.clamp_min(1) - 1).flip(-1)[None, None, None]
+        values = F.grid_sample(self.volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
+        return values[0, :, 0, 0].T
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, points, table, shape):
+        corners, weights, fraction, inside = _corners(points, shape)
+        ctx.save_for_backward(table, corners, fraction, inside)
+        return F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
+
+    @staticmethod
+    def backward(ctx, gradient):
+        table, corners, fraction, inside = ctx.saved_tensors
+        result = []
+        for axis in range(3):
+            weights = _weights(fraction, derivative=axis)
+            slope = F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
+            result.append((slope * gradient).sum(1))
+        return torch.stack(result, dim=1) * inside, None, None
+
+
+def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return table rows (P, 8), weights (P, 8), fractions (3, P) and, per axis (P, 3), whether the point lies inside."""
+    rows = None
+    fractions, inside = [], []
+    for axis, size in enumerate(shape):
+        coordinate = points[:, axis]
+        clamped = coordinate.clamp(0, size - 1)
+        low = clamped.floor().clamp_max(max(size - 2, 0))
+        fractions.append(clamped - low)
+        inside.append(clamped == coordinate)
+        low = low.int()
+        rows = low if rows is None else rows * size + low
+    strides = (shape[1] * shape[2], shape[2], 1)
+    steps = [stride if size > 1 else 0 for stride, size in zip(strides, shape)]
+    offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
+    fraction = torch.stack(fractions)
+    return corners, _weights(fraction), fraction, torch.stack(inside, dim=1)
+
+
+def _weights(fraction: Tensor, derivative: int | None = None) -> Tensor:
+    """Return the trilinear weights (P, 8) of the corners, or their derivative along one axis."""
+    pairs = [
+        (torch.full_like(f, -1.0), torch.ones_like(f)) if axis == derivative else (1 - f, f)
+        for axis, f in enumerate(fraction)
+    ]
+    planes = [a * b for a in pairs[0] for b in pairs[1]]
+    return torch.stack([plane * c for plane in planes for c in pairs[2]], dim=1)

@@ -1,0 +1,53 @@
+"""What a registration is asked to do, as one value that can be checked, stored and repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+INITIALIZATIONS = ("none", "rigid", "affine")
+METHODS = ("gated", "average", "vm", "vm-concat")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one registration.
+
+    Attributes:
+        method: network of the packaged weights ("gated", "average", "vm", "vm-concat").
+        weights: weights file instead of the packaged one; None takes the packaged weights of ``method`` if there are any.
+        use_network: False refines from the linear alignment alone.
+        initialization: "none", "rigid" or "affine" alignment before the deformable part.
+        refine: refinement iterations at the finest level; 0 switches refinement off, None takes the default.
+        spacing: working spacing in mm, None chooses it from the images.
+        device: "auto", "cpu", "cuda" or "mps".
+        seed: seed of everything random.
+        inverse: also compute the inverse field.
+    """
+
+    method: str = "gated"
+    weights: Path | None = None
+    use_network: bool = True
+    initialization: str = "rigid"
+    refine: int | None = None
+    spacing: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    inverse: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("method", self.method, METHODS)
+        _check_choice("initialization", self.initialization, INITIALIZATIONS)
+        _check_choice("device", self.device, DEVICES)
+        if self.refine is not None and not 0 <= self.refine <= 10_000:
+            raise InputError(f"The number of refinement iterations is {self.refine}; give 0 (off) to 10000.")
+        if self.spacing is not None and not 0.05 <= self.spacing <= 20:
+            raise InputError(f"The working spacing is {self.spacing:g} mm; give 0.05 to 20 mm.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"Unknown {name} '{value}'; choose one of {', '.join(choices)}.")
