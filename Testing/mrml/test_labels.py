@@ -73,6 +73,16 @@ def test_segmentation_to_label_image(segmentation: Any) -> None:
     assert np.array_equal(np.delete(everything, row, axis=1), np.delete(sitk.GetArrayFromImage(labels), row, axis=1))
 
 
+def test_order_of_segments_decides_where_they_overlap(segmentation: Any) -> None:
+    node, labels = segmentation
+    node.GetSegmentation().SetSegmentIndex("vessel", 0)  # shown below the organs now, in whatever layer it is
+    found = sitk.GetArrayFromImage(labels_from_node(node, labels))
+    organs = sitk.GetArrayFromImage(labels)
+    assert segment_names(node)[0] == "vessel"
+    assert np.array_equal(found[organs > 0], organs[organs > 0] + 1)
+    assert set(np.unique(found[organs == 0])) == {0, 1}
+
+
 def test_label_map_node_keeps_its_values(scene: Any, geometry: Any, new_image: Any) -> None:
     labels = blobs(new_image(geometry))
     node = volume_node_from_image(labels * 7, "labels", scene, labels=True)

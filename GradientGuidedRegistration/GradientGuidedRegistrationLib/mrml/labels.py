@@ -117,7 +117,6 @@ def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, na
         segment_id = source.GetNthSegmentID(index)
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(source.GetSegment(segment_id))
-        segment.SetLabelValue(source.GetSegment(segment_id).GetLabelValue())
         if segment_id in shared:
             segment.AddRepresentation(_BINARY, shared[segment_id])
         target.AddSegment(segment, segment_id)
