@@ -10,16 +10,21 @@ from .boundary import WorstBoundary, worst_boundary
 from .field import displacement_statistics, field_metrics, jacobian_determinant
 from .landmarks import target_registration_error
 from .overlap import label_metrics, labels_on_grid, mask_metrics, mean_metrics
+from .tables import compare_labels, csv_of, label_values, rows_of
 
 __all__ = [
     "WorstBoundary",
+    "compare_labels",
+    "csv_of",
     "displacement_statistics",
     "field_metrics",
     "jacobian_determinant",
     "label_metrics",
+    "label_values",
     "labels_on_grid",
     "mask_metrics",
     "mean_metrics",
+    "rows_of",
     "target_registration_error",
     "worst_boundary",
 ]

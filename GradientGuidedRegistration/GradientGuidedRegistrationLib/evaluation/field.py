@@ -47,28 +47,30 @@ def jacobian_determinant(field: sitk.Image) -> sitk.Image:
     return image
 
 
-def field_metrics(field: sitk.Image, region: sitk.Image | None = None) -> dict[str, Any]:
+def field_metrics(
+    field: sitk.Image, region: sitk.Image | None = None, jacobian: sitk.Image | None = None
+) -> dict[str, Any]:
     """Regularity and size of a displacement field.
 
     Args:
         field: vector image of displacements in LPS mm.
         region: mask (non-zero = counted) on any grid; the whole field if None.
+        jacobian: `jacobian_determinant(field)` if it is known already.
 
     Returns:
         "folding_percent": voxels with a Jacobian determinant <= 0, in percent; "jacobian_min", "jacobian_max";
         "sd_log_jacobian": standard deviation of log J over the voxels with J > 0, log J clamped to +-log 1000;
         "displacement_mm": {"mean", "max"}. All None if the region holds no voxel of the field.
     """
-    jacobian = sitk.GetArrayFromImage(jacobian_determinant(field))
-    inside = region_mask(field, region)
-    jacobian = jacobian[inside]
+    determinant = jacobian_determinant(field) if jacobian is None else jacobian
+    values = sitk.GetArrayFromImage(determinant)[region_mask(field, region)]
     metrics: dict[str, Any] = dict.fromkeys(("folding_percent", "jacobian_min", "jacobian_max", "sd_log_jacobian"))
     metrics["displacement_mm"] = displacement_statistics(field, region)
-    if jacobian.size == 0:
+    if values.size == 0:
         return metrics
-    metrics["folding_percent"] = 100.0 * float(np.mean(jacobian <= 0))
-    metrics["jacobian_min"], metrics["jacobian_max"] = float(jacobian.min()), float(jacobian.max())
-    positive = jacobian[jacobian > 0].astype(np.float64)
+    metrics["folding_percent"] = 100.0 * float(np.mean(values <= 0))
+    metrics["jacobian_min"], metrics["jacobian_max"] = float(values.min()), float(values.max())
+    positive = values[values > 0].astype(np.float64)
     if positive.size:
         logarithm = np.clip(np.log(positive), -LOG_JACOBIAN_LIMIT, LOG_JACOBIAN_LIMIT)
         metrics["sd_log_jacobian"] = float(logarithm.std())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .batch import batch_report
 from .case import describe_case, render_case
+from .report import write_report
 
-__all__ = ["describe_case", "render_case"]
+__all__ = ["batch_report", "describe_case", "render_case", "write_report"]

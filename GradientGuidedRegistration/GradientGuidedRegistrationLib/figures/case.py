@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import WorstBoundary, jacobian_determinant, labels_on_grid, worst_boundary
+from ..evaluation import WorstBoundary, jacobian_determinant, label_values, worst_boundary
 from ..registration.intensity import is_ct
 from .composition import Page
 from .page import PanelRenderer, render_page
@@ -57,12 +57,21 @@ def describe_case(
     moving: sitk.Image,
     fixed_labels: sitk.Image | None = None,
     moving_labels: sitk.Image | None = None,
+    warped_labels: sitk.Image | None = None,
 ) -> tuple[dict[str, Volume], list[Page]]:
-    """The volumes and the pages of a registration, before any pixel is drawn."""
+    """The volumes and the pages of a registration, before any pixel is drawn.
+
+    Arguments as for `render_case`; `warped_labels` are the moving labels on the grid of the fixed ones if they are
+    known already.
+    """
     volumes = case_volumes(result, fixed, moving, fixed_labels, moving_labels)
     lower, upper, centre = region_of_interest(fixed, fixed_labels)
     views = three_views(lower, upper, centre)
-    worst = _worst(volumes)
+    worst = None
+    if fixed_labels is not None and moving_labels is not None:
+        if warped_labels is None:
+            warped_labels = warp_labels(moving_labels, fixed_labels, volumes["after"].transform)
+        worst = worst_boundary(fixed_labels, warped_labels)
     builder = PageBuilder(
         volumes=volumes,
         views=views,
@@ -192,20 +201,13 @@ def _labels_in(volumes: Mapping[str, Volume], most: int = 40) -> list[int]:
     found: set[int] = set()
     for name in ("fixed_labels", "labels_before"):
         if name in volumes:
-            statistics = sitk.LabelShapeStatisticsImageFilter()
-            statistics.ComputePerimeterOff()
-            statistics.Execute(volumes[name].image)
-            found |= set(statistics.GetLabels())
-    return sorted(int(label) for label in found)[:most]
+            found |= set(label_values(volumes[name].image))
+    return sorted(found)[:most]
 
 
-def _worst(volumes: Mapping[str, Volume]) -> WorstBoundary | None:
-    """The worst boundary after registration, on the grid of the fixed labels."""
-    if "fixed_labels" not in volumes or "labels_after" not in volumes:
-        return None
-    labels, after = volumes["fixed_labels"].image, volumes["labels_after"]
-    warped = sitk.Resample(after.image, labels, after.transform, sitk.sitkNearestNeighbor, 0)
-    return worst_boundary(labels, labels_on_grid(warped, labels))
+def warp_labels(moving_labels: sitk.Image, fixed_labels: sitk.Image, transform: sitk.Transform) -> sitk.Image:
+    """The moving labels on the grid of the fixed ones, by nearest neighbour."""
+    return sitk.Resample(moving_labels, fixed_labels, transform, sitk.sitkNearestNeighbor, 0)
 
 
 def _zoom(

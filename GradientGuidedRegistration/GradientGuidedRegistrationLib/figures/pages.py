@@ -70,7 +70,7 @@ class PageBuilder:
         fixed, moving = self._titles()
         return Page(
             "images",
-            "Images",
+            "The images before and after registration",
             "The fixed image, and the moving image at the same place before and after registration.",
             tuple(
                 tuple(
@@ -118,7 +118,7 @@ class PageBuilder:
         )
 
     def close_up(self) -> Page:
-        fixed, moving = self._titles()
+        _, moving = self._titles()
         if self.worst is not None:
             title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm (label {self.worst.label})"
             caption = "The place on the fixed segmentations that is farthest from its counterpart after registration."
@@ -131,7 +131,7 @@ class PageBuilder:
             mark = () if self.worst is None else (Ring(self.worst.point, 3.0, colours.TEXT),)
             for when in ("before", "after"):
                 lines = self._label_lines(when) if self.labels else (self._moving_lines(when),)
-                row.append(Panel(f"{fixed}, {when}", view, (Grey("fixed"), *lines, *mark)))
+                row.append(Panel(f"On {self.names[0]} (fixed), {when}", view, (Grey("fixed"), *lines, *mark)))
             row.append(Panel(f"{moving}, after", view, (Grey("after"), *self._label_lines("after"), *mark)))
             rows.append(tuple(row))
         legend = self._label_legend() if self.labels else self._line_legend()
@@ -233,7 +233,7 @@ class PageBuilder:
         layers: list[Layer] = []
         for label in self.labels:
             if "fixed_labels" in self.volumes:
-                layers.append(Outline("fixed_labels", label, colours.FIXED_OUTLINE, width=4.0))
+                layers.append(Outline("fixed_labels", label, colours.FIXED_OUTLINE, width=3.4))
             if self._has_moving_labels:
                 layers.append(Outline(f"labels_{when}", label, colours.MOVING_OUTLINE, width=1.6))
         return tuple(layers)

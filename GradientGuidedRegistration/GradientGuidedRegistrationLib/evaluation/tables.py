@@ -1,0 +1,105 @@
+"""Figures before and after a registration side by side: as one nested value for JSON, as rows, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import SimpleITK as sitk
+
+from .overlap import Metrics, label_metrics, labels_on_grid, mean_metrics
+
+MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)", "hd95_mm": "HD95 (mm)"}
+COLUMNS = (
+    "label",
+    "name",
+    "dice_before",
+    "dice_after",
+    "asd_mm_before",
+    "asd_mm_after",
+    "hd95_mm_before",
+    "hd95_mm_after",
+    "fixed_volume_ml",
+    "moving_volume_ml",
+    "warped_volume_ml",
+)
+
+
+def compare_labels(
+    fixed_labels: sitk.Image,
+    moving_labels: sitk.Image,
+    warped_labels: sitk.Image,
+    names: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """Overlap of the fixed labels with the moving ones as scanned (before) and as warped (after).
+
+    Args:
+        fixed_labels: integer label image (LPS); the other two are brought onto its grid by nearest neighbour.
+        moving_labels, warped_labels: the moving segmentation before and after registration.
+        names: words for label values; "Label 3" where there are none.
+
+    Returns:
+        {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}}}
+        with the figures of `label_metrics` and `mean_metrics`. A label that is lost or gained by warping stays in
+        both columns. Keys are strings, so that the value survives JSON unchanged.
+    """
+    moving_labels, warped_labels = (labels_on_grid(image, fixed_labels) for image in (moving_labels, warped_labels))
+    before = label_metrics(fixed_labels, moving_labels)
+    after = label_metrics(fixed_labels, warped_labels, labels=set(before) | set(label_values(warped_labels)))
+    before = label_metrics(fixed_labels, moving_labels, labels=after) if set(after) != set(before) else before
+    names = names or {}
+    return {
+        "labels": {
+            str(label): {"name": names.get(label, f"Label {label}"), "before": before[label], "after": after[label]}
+            for label in after
+        },
+        "mean": {"before": mean_metrics(before), "after": mean_metrics(after)},
+    }
+
+
+def label_values(labels: sitk.Image) -> list[int]:
+    """The non-zero values of a label image, ascending."""
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.ComputePerimeterOff()
+    statistics.Execute(labels)
+    return sorted(int(label) for label in statistics.GetLabels())
+
+
+def rows_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a label and a last one for the mean, with the keys `COLUMNS`; None where a figure is not defined."""
+    rows = []
+    for label, entry in comparison.get("labels", {}).items():
+        rows.append(_row(label, entry.get("name") or f"Label {label}", entry.get("before"), entry.get("after")))
+    mean = comparison.get("mean")
+    if rows and mean:
+        rows.append(_row("", "Mean", mean.get("before"), mean.get("after")))
+    return rows
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """Comma-separated text with a header line; undefined figures are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _safe(row.get(key)) for key in columns})
+    return text.getvalue()
+
+
+def _row(label: str, name: str, before: Metrics | None, after: Metrics | None) -> dict[str, Any]:
+    before, after = before or {}, after or {}
+    row: dict[str, Any] = {"label": label, "name": name}
+    for measure in MEASURES:
+        row[f"{measure}_before"], row[f"{measure}_after"] = before.get(measure), after.get(measure)
+    row["fixed_volume_ml"] = after.get("fixed_volume_ml", before.get("fixed_volume_ml"))
+    row["moving_volume_ml"], row["warped_volume_ml"] = before.get("moving_volume_ml"), after.get("moving_volume_ml")
+    return row
+
+
+def _safe(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a quote in front."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value

@@ -1,0 +1,199 @@
+"""One registration as one HTML file that can be sent: verdict, figures, tables, plots, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..evaluation import compare_labels, csv_of, field_metrics, rows_of
+from ..evaluation.field import region_mask
+from ..evaluation.plots import bar_plot, histogram_plot
+from . import html
+from .case import describe_case, warp_labels
+from .page import PanelRenderer, render_page
+from .png import png_bytes, write_atomically
+from .render import render_panel
+from .volumes import field_transform
+
+if TYPE_CHECKING:
+    from ..registration.result import Result
+
+REPORT_NAME = "report.html"
+_TONES = {"good": "good", "ok": "good", "pass": "good", "check": "check", "warning": "check", "doubtful": "check"}
+
+
+def write_report(
+    result: Result,
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    directory: str | Path,
+    *,
+    fixed_labels: sitk.Image | None = None,
+    moving_labels: sitk.Image | None = None,
+    case: str = "",
+    label_names: Mapping[int, str] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    render: PanelRenderer = render_panel,
+) -> Path:
+    """Write `report.html`, its pictures as PNG files and, if there are labels, `labels.csv` into `directory`.
+
+    Args:
+        result: outcome of the registration; verdict and reasons are taken from `result.quality` if it has them.
+        fixed, moving: the images, LPS. Nothing is taken from their headers: no names of patients.
+        fixed_labels, moving_labels: segmentations on any grid.
+        case: title of the report; the caller chooses it, and with it what it gives away.
+        label_names: words for label values.
+        metrics: `compare_labels` value and `field_metrics` figures if they are known already; computed otherwise.
+        render: makes the picture of a panel.
+
+    Returns:
+        The HTML file.
+    """
+    directory = Path(directory)
+    metrics = dict(metrics or {})
+    warped_labels = None
+    if fixed_labels is not None and moving_labels is not None:
+        warped_labels = warp_labels(moving_labels, fixed_labels, field_transform(result.field))
+        if "labels" not in metrics:
+            metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
+    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, warped_labels)
+    region, jacobian = field_of_view(fixed, result.field), volumes["jacobian"].image
+    if "folding_percent" not in metrics:
+        metrics |= field_metrics(result.field, region, jacobian)
+    figures = []
+    for page in pages:
+        png = png_bytes(render_page(page, volumes, render))
+        write_atomically(directory / f"{page.name}.png", png)
+        figures.append(html.figure(png, page.caption, page.title))
+
+    title = f"CT-MR registration: {case}" if case else "CT-MR registration"
+    rows = rows_of(metrics)
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        '<p class="quiet">Deformable registration of the moving onto the fixed image. '
+        "For research; not for diagnosis.</p>",
+        _verdict(result.quality),
+        html.cards(_headline(metrics)),
+        "<h2>Images</h2>",
+        *figures,
+    ]
+    if rows:
+        write_atomically(directory / "labels.csv", csv_of(rows).encode("utf-8"))
+        body += _label_section(rows)
+    body += [
+        "<h2>Deformation</h2>",
+        f'<div class="plots">{_jacobian_plot(jacobian, region)}</div>',
+        "<h2>How it was made</h2>",
+        *_made(result),
+    ]
+    return write_atomically(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
+
+
+def field_of_view(fixed: sitk.Image, field: sitk.Image) -> sitk.Image:
+    """Mask on the field's grid of the voxels that lie inside the fixed image."""
+    size = np.array(fixed.GetSize())
+    whole = sitk.Image([2, 2, 2], sitk.sitkUInt8) + 1  # the same box as the fixed image in eight voxels
+    spacing = np.array(fixed.GetSpacing()) * size / 2
+    whole.SetSpacing(spacing.tolist())
+    whole.SetDirection(fixed.GetDirection())
+    whole.SetOrigin(fixed.TransformContinuousIndexToPhysicalPoint(((size / 2 - 1) / 2).tolist()))
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    return sitk.Resample(
+        whole, field.GetSize(), identity, sitk.sitkNearestNeighbor, field.GetOrigin(), field.GetSpacing(),
+        field.GetDirection(), 0, sitk.sitkUInt8,
+    )  # fmt: skip
+
+
+def _verdict(quality: Mapping[str, Any] | None) -> str:
+    verdict = str((quality or {}).get("verdict") or "")
+    if not verdict:
+        return ""
+    tone = _TONES.get(verdict.lower().split()[0], "bad")
+    reasons = (quality or {}).get("reasons") or ()
+    reasons = (reasons,) if isinstance(reasons, str) else reasons
+    items = "".join(f"<li>{escape(str(reason))}</li>" for reason in reasons)
+    return f'<div class="verdict {tone}"><strong>{escape(verdict)}</strong>{f"<ul>{items}</ul>" if items else ""}</div>'
+
+
+def _headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    entries = []
+    mean = metrics.get("mean") or {}
+    for key, words, digits in (("dice", "mean Dice", 3), ("asd_mm", "mean ASD (mm)", 2)):
+        before, after = ((mean.get(when) or {}).get(key) for when in ("before", "after"))
+        if before is not None or after is not None:
+            entries.append(
+                (f"{html.written(before, digits)} → {html.written(after, digits)}", f"{words}, before → after")
+            )
+    if metrics.get("folding_percent") is not None:
+        entries.append((f"{metrics['folding_percent']:.3f} %", "folding"))
+    if metrics.get("sd_log_jacobian") is not None:
+        entries.append((f"{metrics['sd_log_jacobian']:.3f}", "sd of log Jacobian"))
+    displacement = metrics.get("displacement_mm") or {}
+    if displacement.get("mean") is not None:
+        entries.append((f"{displacement['mean']:.1f} / {displacement['max']:.1f} mm", "displacement, mean / largest"))
+    return entries
+
+
+def _label_section(rows: list[dict[str, Any]]) -> list[str]:
+    header = ["Structure", "Dice before", "after", "ASD (mm) before", "after", "HD95 (mm) before", "after"]
+    header += ["Volume fixed (ml)", "moving", "warped"]
+    keys = [f"{measure}_{when}" for measure in ("dice", "asd_mm", "hd95_mm") for when in ("before", "after")]
+    keys += ["fixed_volume_ml", "moving_volume_ml", "warped_volume_ml"]
+    digits = dict.fromkeys(keys, 2) | {"dice_before": 3, "dice_after": 3} | dict.fromkeys(keys[-3:], 1)
+    cells = [[row["name"], *(html.written(row[key], digits[key]) for key in keys)] for row in rows]
+    structures = [row for row in rows if row["label"] != ""]
+    names = [row["name"] for row in structures]
+    plots = [
+        bar_plot(
+            names,
+            {when: [row[f"{measure}_{when}"] for row in structures] for when in ("before", "after")},
+            title=words, y_label=words, y_limits=limits, width=560, height=300,
+        )
+        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", None))
+    ]  # fmt: skip
+    return [
+        "<h2>Structures</h2>",
+        html.table(header, cells, mean_row=len(cells) > len(structures)),
+        '<p class="quiet">Dice: twice the common voxels over the sum of both. ASD: symmetric average surface distance, '
+        "weighted by surface area. HD95: larger of the two 95th percentiles of the surface distances. – : not defined, "
+        "the structure is missing in one of the images.</p>",
+        f'<div class="plots">{"".join(plots)}</div>',
+    ]
+
+
+def _jacobian_plot(jacobian: sitk.Image, region: sitk.Image) -> str:
+    values = sitk.GetArrayFromImage(jacobian)[region_mask(jacobian, region)]
+    if not values.size:
+        return ""
+    low = min(0.0, float(np.floor(np.percentile(values, 0.01) * 4) / 4))
+    edges = np.linspace(low, 2.5, 76)
+    counts, _ = np.histogram(np.clip(values, low, 2.5), edges)
+    colours = ["#c9a400" if right <= 0 else "#3b6fb6" for right in edges[1:]]
+    return histogram_plot(
+        (100 * counts / values.size).tolist(), edges.tolist(), title="Jacobian determinant in the fixed field of view",
+        x_label="volume of the moving over the fixed image; below 0: folding; the last bar holds all above",
+        y_label="Voxels (%)", marks={"no change": 1.0}, colours=colours, width=760,
+    )  # fmt: skip
+
+
+def _made(result: Result) -> list[str]:
+    settings = result.settings
+    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+        settings = dataclasses.asdict(settings)
+    parts = []
+    quality = {key: value for key, value in (result.quality or {}).items() if key not in ("verdict", "reasons")}
+    for title, values in (
+        ("Quality figures", quality),
+        ("Seconds", result.timings),
+        ("Settings", settings),
+        ("Versions", result.versions),
+    ):
+        if isinstance(values, Mapping) and values:
+            parts += [f"<h3>{escape(title)}</h3>", html.facts(values)]
+    return parts
