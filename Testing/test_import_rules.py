@@ -35,8 +35,8 @@ def names(text: str) -> frozenset[str]:
 RULES = {
     "model": Rule(names("torch numpy"), names("errors")),
     "training": Rule(names("torch numpy SimpleITK"), names("errors model registration evaluation figures")),
-    "registration": Rule(names("torch numpy SimpleITK"), names("errors model")),
-    "evaluation": Rule(names("numpy SimpleITK"), names("errors model registration")),
+    "registration": Rule(names("torch numpy SimpleITK"), names("errors model evaluation")),
+    "evaluation": Rule(names("numpy SimpleITK"), names("errors")),
     "figures": Rule(names("numpy SimpleITK"), names("errors evaluation registration"), names("vtk vtkmodules")),
     "mrml": Rule(names("slicer vtk numpy SimpleITK"), names("errors registration evaluation")),
     "job.py": Rule(names("numpy SimpleITK"), names("errors registration evaluation figures"), names("torch")),
