@@ -3,8 +3,9 @@
     python phantom.py --output pair --seed 1
     python phantom.py --output pair --seed 1 --geometry scanner --spacing 2
 
-The folder gets fixed_mr.nii.gz, moving_ct.nii.gz, fixed_labels.nii.gz, moving_labels.nii.gz, labels.json (name by label value) and
-truth.nii.gz: the true displacement field in LPS mm from fixed to moving points, as `SimpleITK.DisplacementFieldTransform` takes it.
+The folder gets fixed_mr.nii.gz, moving_ct.nii.gz, fixed_labels.nii.gz, moving_labels.nii.gz, labels.json (name by
+label value) and truth.nii.gz: the true displacement field in LPS mm from fixed to moving points, as
+`SimpleITK.DisplacementFieldTransform` takes it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-FILES = {"fixed": "fixed_mr.nii.gz", "moving": "moving_ct.nii.gz", "fixed_labels": "fixed_labels.nii.gz",
-         "moving_labels": "moving_labels.nii.gz", "field": "truth.nii.gz"}
+FILES = {
+    "fixed": "fixed_mr.nii.gz",
+    "moving": "moving_ct.nii.gz",
+    "fixed_labels": "fixed_labels.nii.gz",
+    "moving_labels": "moving_labels.nii.gz",
+    "field": "truth.nii.gz",
+}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,11 +31,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", required=True, type=Path, help="folder for the files; made if needed")
     parser.add_argument("--seed", type=int, default=0, help="number of the pair; the same number gives the same pair")
-    parser.add_argument("--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="voxels along x, y, z")
+    parser.add_argument(
+        "--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="voxels along x, y, z"
+    )
     parser.add_argument("--spacing", type=float, default=1.0, help="voxel size in mm")
     parser.add_argument("--kind", choices=("abdomen", "shapes"), default="abdomen")
-    parser.add_argument("--geometry", choices=("common", "scanner"), default="common",
-                        help="'scanner': oblique anisotropic MR with a partial field of view, and a misaligned patient")
+    parser.add_argument(
+        "--geometry",
+        choices=("common", "scanner"),
+        default="common",
+        help="'scanner': oblique anisotropic MR with a partial field of view, and a misaligned patient",
+    )
     parser.add_argument("--strength", type=float, default=1.0, help="factor on the deformation")
     parser.add_argument("--sequence", help="MR sequence instead of a random one, for example t1 or t2")
     parser.add_argument("--phase", help="CT contrast phase instead of a random one: none, arterial, portal or delayed")
@@ -45,8 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
     from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
     try:
-        images = phantom_images(options.seed, tuple(options.size[::-1]), options.spacing, options.kind, options.device,
-                                geometry=options.geometry, strength=options.strength, sequence=options.sequence, phase=options.phase)
+        images = phantom_images(
+            options.seed,
+            tuple(options.size[::-1]),
+            options.spacing,
+            options.kind,
+            options.device,
+            geometry=options.geometry,
+            strength=options.strength,
+            sequence=options.sequence,
+            phase=options.phase,
+        )
         for name, file in FILES.items():
             write_image(images[name], options.output / file)
         names = {str(value): name for value, name in images["label_names"].items()}
@@ -59,7 +80,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    if "slicer" in sys.modules and hasattr(sys.modules["slicer"], "app"):
-        sys.modules["slicer"].util.exit(status)
-    sys.exit(status)
+    from GradientGuidedRegistrationLib import headless
+
+    headless.leave(main())

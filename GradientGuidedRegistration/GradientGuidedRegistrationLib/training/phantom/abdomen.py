@@ -1,7 +1,9 @@
 """A labelled abdomen, its anatomy drawn from a seed.
 
-The anatomy is a function of space: it can be asked for the tissue at any point, so that the deformed image is as sharp as the other.
-Coordinates are body units (z superior, y posterior, x left; 1 = half the width of the body), the patient lies on the back.
+The anatomy is a function of space: it can be asked for the tissue at any point, so that the deformed image is as sharp
+    as the other.
+Coordinates are body units (z superior, y posterior, x left; 1 = half the width of the body), the patient lies on the
+back.
 """
 
 from __future__ import annotations
@@ -24,8 +26,20 @@ class Abdomen:
         self.half_depth = d.uniform(0.62, 0.74)
         self.fat = d.uniform(0.03, 0.12)
         self.wall = d.uniform(0.055, 0.085)
-        self.size = {name: d.uniform(0.88, 1.12) for name in
-                     ("liver", "spleen", "kidney left", "kidney right", "stomach", "gallbladder", "heart", "spine", "vessel")}
+        self.size = {
+            name: d.uniform(0.88, 1.12)
+            for name in (
+                "liver",
+                "spleen",
+                "kidney left",
+                "kidney right",
+                "stomach",
+                "gallbladder",
+                "heart",
+                "spine",
+                "vessel",
+            )
+        }
         self.shift = {name: d.vector(-0.035, 0.035).tolist() for name in self.size}
         self.tilt = {side: d.uniform(0.05, 0.30) for side in ("left", "right")}
         self.dome = d.uniform(0.62, 0.74)
@@ -56,7 +70,7 @@ class Abdomen:
         # Organs are lumpy, not ellipsoids: all shapes are evaluated at slightly displaced points.
         p = points + 0.022 * self.warp(points) + 0.006 * detail
         canvas = Canvas(p)
-        skin = superellipse(p, self.half_depth, 1.0 - 0.05 * torch.exp(-((p[0] + 0.35) / 0.45) ** 2))
+        skin = superellipse(p, self.half_depth, 1.0 - 0.05 * torch.exp(-(((p[0] + 0.35) / 0.45) ** 2)))
         inside = skin + self.fat + self.wall
         self._wall(canvas, p, skin, detail)
         organs.cavity(self, canvas, inside, detail)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -10,18 +11,22 @@ from .tissues import INDEX, LABELS, TISSUES
 
 
 class Canvas:
-    """Two maps over the same points: `tissue` (index into TISSUES) and `label` (index into LABELS), both (D, H, W) uint8.
+    """Two maps over the same points: `tissue` (index into TISSUES) and `label` (index into LABELS), both uint8.
 
     `points` (3, D, H, W) are the body coordinates that `window` goes by.
     """
 
     def __init__(self, points: torch.Tensor, tissue: torch.Tensor | None = None, label: torch.Tensor | None = None):
         self.points = points
-        self.tissue = torch.zeros(points.shape[1:], dtype=torch.uint8, device=points.device) if tissue is None else tissue
+        self.tissue = (
+            torch.zeros(points.shape[1:], dtype=torch.uint8, device=points.device) if tissue is None else tissue
+        )
         self.label = torch.zeros_like(self.tissue) if label is None else label
         self._reach: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
-    def paint(self, distance: torch.Tensor, tissue: str, label: str | None = None, where: torch.Tensor | None = None) -> None:
+    def paint(
+        self, distance: torch.Tensor, tissue: str, label: str | None = None, where: torch.Tensor | None = None
+    ) -> None:
         """Fill the inside of a shape (negative `distance`) with a tissue; `label` defaults to the tissue's own."""
         inside = distance < 0
         if where is not None:
@@ -37,17 +42,26 @@ class Canvas:
             found |= self.tissue == INDEX[name]
         return found
 
-    def window(self, low: Sequence[float], high: Sequence[float], *fields: torch.Tensor) -> tuple[Canvas, ...]:
-        """The part of the canvas that holds all points of a box (body units), and the same part of other fields (..., D, H, W).
+    def window(self, low: Sequence[float], high: Sequence[float], *fields: torch.Tensor) -> tuple[Any, ...]:
+        """The part of the canvas that holds all points of a box (body units), its points, and the same part of `fields`.
 
         Painting on the part paints on the whole. Small shapes need not be evaluated on the whole volume this way.
         """
         if self._reach is None:
-            self._reach = [(self.points[a].amin([b for b in range(3) if b != a]).cpu(), self.points[a].amax([b for b in range(3) if b != a]).cpu())
-                           for a in range(3)]
+            self._reach = [
+                (
+                    self.points[a].amin([b for b in range(3) if b != a]).cpu(),
+                    self.points[a].amax([b for b in range(3) if b != a]).cpu(),
+                )
+                for a in range(3)
+            ]
         ranges = []
-        for (smallest, largest), l, h in zip(self._reach, low, high):
-            found = ((largest >= l) & (smallest <= h)).nonzero()
+        for (smallest, largest), start, end in zip(self._reach, low, high):
+            found = ((largest >= start) & (smallest <= end)).nonzero()
             ranges.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1))
-        part = (..., *ranges)
-        return (Canvas(self.points[part], self.tissue[part], self.label[part]), self.points[part], *(f[part] for f in fields))
+        part: Any = (..., *ranges)
+        return (
+            Canvas(self.points[part], self.tissue[part], self.label[part]),
+            self.points[part],
+            *(f[part] for f in fields),
+        )

@@ -31,12 +31,20 @@ class CtProtocol:
     def draw(cls, d: Draws) -> CtProtocol:
         """A random protocol; two in three patients have been given contrast."""
         phase = d.choice(PHASES + ("portal", "portal"))
-        return cls(phase=phase, noise=d.uniform(6, 18), grain=d.uniform(0.4, 0.8), thickness=d.choice((1.0, 1.0, 2.0, 3.0)),
-                   streaks=d.uniform(2, 12), couch=d.chance(0.5), padding=d.choice((None, None, -1024.0, -2000.0, -3024.0)))
+        return cls(
+            phase=phase,
+            noise=d.uniform(6, 18),
+            grain=d.uniform(0.4, 0.8),
+            thickness=d.choice((1.0, 1.0, 2.0, 3.0)),
+            streaks=d.uniform(2, 12),
+            couch=d.chance(0.5),
+            padding=d.choice((None, None, -1024.0, -2000.0, -3024.0)),
+        )
 
 
-def render_ct(canvas: Canvas, texture: torch.Tensor, points: torch.Tensor, material: Material, protocol: CtProtocol,
-              d: Draws) -> torch.Tensor:
+def render_ct(
+    canvas: Canvas, texture: torch.Tensor, points: torch.Tensor, material: Material, protocol: CtProtocol, d: Draws
+) -> torch.Tensor:
     """HU (1, 1, D, H, W) float32 of the painted anatomy.
 
     Args:
@@ -58,7 +66,9 @@ def render_ct(canvas: Canvas, texture: torch.Tensor, points: torch.Tensor, mater
     image = image.clamp(-1024, 3071).round()
     if protocol.padding is not None:
         radius = max(float(points[1].max()), float(points[2].max())) * 1.02
-        image = torch.where((points[1] ** 2 + points[2] ** 2 > radius ** 2)[None, None], torch.full_like(image, protocol.padding), image)
+        image = torch.where(
+            (points[1] ** 2 + points[2] ** 2 > radius**2)[None, None], torch.full_like(image, protocol.padding), image
+        )
     return image
 
 
@@ -77,8 +87,12 @@ def _streaks(d: Draws, image: torch.Tensor, p: torch.Tensor, strength: float) ->
         offset = math.cos(angle) * p[1] + math.sin(angle) * p[2]
         profile = d.normals(1, 1, max(4, image.shape[2] // 3), profile_count)
         grid = torch.stack([(offset / 1.3).clamp(-1, 1), (p[0] / p[0].abs().max().clamp_min(1e-3))], dim=-1)
-        lines = torch.nn.functional.grid_sample(profile.expand(1, -1, -1, -1), grid.reshape(1, -1, grid.shape[2], 2),
-                                                align_corners=True, padding_mode="border")
+        lines = torch.nn.functional.grid_sample(
+            profile.expand(1, -1, -1, -1),
+            grid.reshape(1, -1, grid.shape[2], 2),
+            align_corners=True,
+            padding_mode="border",
+        )
         total = total + lines.reshape(image.shape)
-    fade = torch.exp(-((p[1] - 0.1) / 0.5) ** 2 - (p[2] / 0.8) ** 2)[None, None]
+    fade = torch.exp(-(((p[1] - 0.1) / 0.5) ** 2) - (p[2] / 0.8) ** 2)[None, None]
     return strength * 0.6 * total * fade

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 class Draws:
     """A seeded source of random numbers, fields and voxel noise.
 
-    Everything that shapes the anatomy and the deformation is drawn on the CPU, so that it does not depend on the device;
-    only `voxel_noise`, which is as large as the volume, is drawn where it is used.
+    Everything that shapes the anatomy and the deformation is drawn on the CPU, so that it does not depend on the
+    device; only `voxel_noise`, which is as large as the volume, is drawn where it is used.
     """
 
     def __init__(self, seed: int, device: str | torch.device = "cpu"):

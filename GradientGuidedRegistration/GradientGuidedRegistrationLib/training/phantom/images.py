@@ -38,29 +38,45 @@ OBLIQUE_MR = Scan(angles=(8.0, -5.0, 12.0), cover=(0.95, 0.95, 0.75), left_hande
 """A tilted MR that covers less than the CT; give it a spacing through `phantom_images(fixed_scan=…)`."""
 
 
-def phantom_images(seed: int, shape: tuple[int, int, int] = (144, 144, 128), spacing: float = 1.0, kind: str = "abdomen",
-                   device: str | torch.device = "cpu", *, geometry: str = "common", fixed_scan: Scan | None = None,
-                   moving_scan: Scan | None = None, misalignment: float = 0.0, **options) -> dict:
+def phantom_images(
+    seed: int,
+    shape: tuple[int, int, int] = (144, 144, 128),
+    spacing: float = 1.0,
+    kind: str = "abdomen",
+    device: str | torch.device = "cpu",
+    *,
+    geometry: str = "common",
+    fixed_scan: Scan | None = None,
+    moving_scan: Scan | None = None,
+    misalignment: float = 0.0,
+    **options,
+) -> dict:
     """Generate pair number `seed` as SimpleITK images in LPS mm.
 
     Args:
-        geometry: "common" keeps both images on one grid; "scanner" draws an oblique, anisotropic MR with a partial field of view,
-            an anisotropic CT and a rigid misalignment of the patient, all from the seed.
+        geometry: "common" keeps both images on one grid; "scanner" draws an oblique, anisotropic MR with a partial
+            field of view, an anisotropic CT and a rigid misalignment of the patient, all from the seed.
         fixed_scan, moving_scan: geometries instead of those of `geometry`.
-        misalignment: size of a rigid displacement of the patient between the scans: mm of shift and degrees of rotation.
+        misalignment: size of a rigid displacement of the patient between the scans: mm of shift and degrees of
+            rotation.
         options: as for `phantom_pair`.
 
     Returns:
         fixed, moving: float32 images (MR in scanner units, CT in HU); fixed_labels, moving_labels: uint8 images;
-        field: vector float64 image over the fixed image's field of view, LPS mm, from fixed to moving points, the one that
-        `sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field))` takes; label_names: dict; description: dict.
+        field: vector float64 image over the fixed image's field of view, LPS mm, from fixed to moving points, the one
+        that `sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field))` takes; label_names: dict;
+        description: dict.
     """
     pair = phantom_pair(seed, shape, spacing, kind, device, **options)
     d = Draws(seed + 7_000_003)
     if geometry == "scanner":
-        fixed_scan = fixed_scan or Scan(spacing=(1.3 * spacing, 1.3 * spacing, d.choice((2.0, 3.0)) * spacing),
-                                        angles=tuple(d.vector(-12, 12).tolist()), cover=(0.95, 0.95, d.uniform(0.65, 0.85)),
-                                        shift=tuple((0.05 * spacing * min(shape) * d.vector(-1, 1)).tolist()), left_handed=d.chance(0.5))
+        fixed_scan = fixed_scan or Scan(
+            spacing=(1.3 * spacing, 1.3 * spacing, d.choice((2.0, 3.0)) * spacing),
+            angles=tuple(d.vector(-12, 12).tolist()),
+            cover=(0.95, 0.95, d.uniform(0.65, 0.85)),
+            shift=tuple((0.05 * spacing * min(shape) * d.vector(-1, 1)).tolist()),
+            left_handed=d.chance(0.5),
+        )
         moving_scan = moving_scan or Scan(spacing=(0.9 * spacing, 0.9 * spacing, 2.0 * spacing))
         misalignment = misalignment or 8.0
     elif geometry != "common":
@@ -77,7 +93,9 @@ def _patient_motion(d: Draws, size: float) -> sitk.Euler3DTransform:
     return motion
 
 
-def _as_images(pair: PhantomPair, fixed_scan: Scan | None, moving_scan: Scan | None, motion: sitk.Transform | None) -> dict:
+def _as_images(
+    pair: PhantomPair, fixed_scan: Scan | None, moving_scan: Scan | None, motion: sitk.Transform | None
+) -> dict:
     common = _image(pair.fixed, pair)
     vectors = pair.displacement[0].flip(0).permute(1, 2, 3, 0).double().cpu().numpy() * pair.spacing
     field = sitk.GetImageFromArray(np.ascontiguousarray(vectors), isVector=True)
@@ -97,8 +115,15 @@ def _as_images(pair: PhantomPair, fixed_scan: Scan | None, moving_scan: Scan | N
         moving_labels = sitk.Resample(moving_labels, grid, back, sitk.sitkNearestNeighbor, 0)
         if motion is not None:
             field = _followed_by(field, motion)
-    return {"fixed": fixed, "moving": moving, "fixed_labels": fixed_labels, "moving_labels": moving_labels, "field": field,
-            "label_names": pair.label_names, "description": pair.description}
+    return {
+        "fixed": fixed,
+        "moving": moving,
+        "fixed_labels": fixed_labels,
+        "moving_labels": moving_labels,
+        "field": field,
+        "label_names": pair.label_names,
+        "description": pair.description,
+    }
 
 
 def _image(tensor: torch.Tensor, pair: PhantomPair) -> sitk.Image:
@@ -117,7 +142,9 @@ def _scan_grid(common: sitk.Image, scan: Scan) -> sitk.Image:
     axes = np.array(turn.GetMatrix()).reshape(3, 3)
     if scan.left_handed:
         axes[:, 2] *= -1
-    middle = np.array(common.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in common.GetSize()])) + scan.shift
+    middle = (
+        np.array(common.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in common.GetSize()])) + scan.shift
+    )
     grid = sitk.Image(size, sitk.sitkUInt8)
     grid.SetSpacing(spacing)
     grid.SetDirection(axes.ravel().tolist())
@@ -126,7 +153,9 @@ def _scan_grid(common: sitk.Image, scan: Scan) -> sitk.Image:
 
 
 def _resampled_field(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
-    """The field on the region of `grid` and a little more, no coarser than it was. LPS vectors do not change with the axes."""
+    """The field on the region of `grid` and a little more, no coarser than it was. LPS vectors do not change with
+    the axes.
+    """
     spacing = field.GetSpacing()[0]
     size = [int(math.ceil(n * s / spacing)) + 8 for n, s in zip(grid.GetSize(), grid.GetSpacing())]
     axes = np.array(grid.GetDirection()).reshape(3, 3)
@@ -135,7 +164,11 @@ def _resampled_field(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
     parts = []
     for component in range(3):
         padded = sitk.ZeroFluxNeumannPad(sitk.VectorIndexSelectionCast(field, component), [24] * 3, [24] * 3)
-        parts.append(sitk.Resample(padded, size, sitk.Transform(), sitk.sitkLinear, origin.tolist(), [spacing] * 3, grid.GetDirection()))
+        parts.append(
+            sitk.Resample(
+                padded, size, sitk.Transform(), sitk.sitkLinear, origin.tolist(), [spacing] * 3, grid.GetDirection()
+            )
+        )
     return sitk.Compose(parts)
 
 

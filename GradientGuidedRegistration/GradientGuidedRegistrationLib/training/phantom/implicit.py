@@ -1,12 +1,12 @@
 """Shapes as implicit functions: negative inside, about the distance to the surface outside.
 
-Points are tensors (3, D, H, W) in body units, component order (z superior, y posterior, x left) = array order. One body unit is half
-the width of the body.
+Points are tensors (3, D, H, W) in body units, component order (z superior, y posterior, x left) = array order. One
+body unit is half the width of the body.
 """
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 

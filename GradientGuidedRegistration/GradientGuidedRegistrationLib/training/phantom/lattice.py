@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,9 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Lattice:
-    """Values (1, C, d, h, w) over the box from `low` to `high` (z, y, x in body units); outside, the border value holds."""
+    """Values (1, C, d, h, w) over the box from `low` to `high` (z, y, x in body units); outside, the border value
+    holds.
+    """
 
     values: torch.Tensor
     low: tuple[float, float, float]
@@ -24,11 +26,16 @@ class Lattice:
         return F.grid_sample(self.values, grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
 
 
-def tabulate(function: Callable[[torch.Tensor], torch.Tensor], low: Sequence[float], high: Sequence[float],
-             size: int, device: torch.device) -> Lattice:
+def tabulate(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    low: Sequence[float],
+    high: Sequence[float],
+    size: int,
+    device: torch.device,
+) -> Lattice:
     """Evaluate `function` once on a lattice of about `size` points along the longest side of the box."""
-    longest = max(h - l for l, h in zip(low, high))
-    counts = [max(4, int(round(size * (h - l) / longest))) for l, h in zip(low, high)]
-    axes = [torch.linspace(l, h, n, device=device) for l, h, n in zip(low, high, counts)]
+    longest = max(b - a for a, b in zip(low, high))
+    counts = [max(4, int(round(size * (b - a) / longest))) for a, b in zip(low, high)]
+    axes = [torch.linspace(a, b, n, device=device) for a, b, n in zip(low, high, counts)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    return Lattice(function(points)[None, None], tuple(low), tuple(high))
+    return Lattice(function(points)[None, None], tuple(low), tuple(high))  # type: ignore[arg-type]

@@ -12,7 +12,9 @@ from .tissues import TISSUES
 
 @dataclass(frozen=True)
 class Material:
-    """Properties by tissue index, each (N,): CT numbers and texture (HU), MR densities and times, MR texture (relative)."""
+    """Properties by tissue index, each (N,): CT numbers and texture (HU), MR densities and times, MR texture
+    (relative).
+    """
 
     hu: torch.Tensor
     ct_texture: torch.Tensor
@@ -32,7 +34,9 @@ class Material:
             enhancement = torch.tensor([t.enhancement[1] for t in TISSUES], device=t1.device)
             t1 = 1.0 / (1.0 / t1 + 0.00003 * enhancement) if t1.numel() == enhancement.numel() else t1
         water = spin_signal(self.density * (1 - self.fat), t1, self.t2, protocol.tr, protocol.te)
-        fat = spin_signal(self.density * self.fat, torch.full_like(t1, 280.0), torch.full_like(t1, 85.0), protocol.tr, protocol.te)
+        fat = spin_signal(
+            self.density * self.fat, torch.full_like(t1, 280.0), torch.full_like(t1, 85.0), protocol.tr, protocol.te
+        )
         if protocol.sequence in ("t1-fs", "t2-fs", "dixon-water", "t1-contrast"):
             fat = 0.07 * fat
         elif protocol.sequence == "dixon-fat":
@@ -41,16 +45,33 @@ class Material:
 
     @classmethod
     def of_patient(cls, d: Draws, phase: str) -> Material:
-        """The table of tissues for one patient, scanned by CT in a contrast phase ('none', 'arterial', 'portal', 'delayed')."""
+        """The table of tissues for one patient, scanned by CT in a contrast phase ('none', 'arterial', 'portal',
+        'delayed').
+        """
         rows = []
         column = {"arterial": 0, "portal": 1, "delayed": 2}.get(phase)
         timing = d.uniform(0.6, 1.25)
         for tissue in TISSUES:
             air = tissue.density < 0.05
-            hu = tissue.hu + (0 if column is None else timing * tissue.enhancement[column]) + (0 if air else d.normal(0, 4))
-            ct_texture = tissue.texture * (120.0 if "bone" in tissue.name or tissue.name == "marrow" else 55.0 if tissue.name == "lung" else 9.0)
-            rows.append((hu, ct_texture, max(tissue.density * d.uniform(0.9, 1.1), 0.0), tissue.t1 * d.uniform(0.85, 1.15),
-                         tissue.t2 * d.uniform(0.85, 1.15), min(tissue.fat * d.uniform(0.8, 1.05), 1.0), 0.07 * tissue.texture))
+            hu = (
+                tissue.hu
+                + (0 if column is None else timing * tissue.enhancement[column])
+                + (0 if air else d.normal(0, 4))
+            )
+            ct_texture = tissue.texture * (
+                120.0 if "bone" in tissue.name or tissue.name == "marrow" else 55.0 if tissue.name == "lung" else 9.0
+            )
+            rows.append(
+                (
+                    hu,
+                    ct_texture,
+                    max(tissue.density * d.uniform(0.9, 1.1), 0.0),
+                    tissue.t1 * d.uniform(0.85, 1.15),
+                    tissue.t2 * d.uniform(0.85, 1.15),
+                    min(tissue.fat * d.uniform(0.8, 1.05), 1.0),
+                    0.07 * tissue.texture,
+                )
+            )
         return cls(*(torch.tensor(column, device=d.device) for column in zip(*rows)))
 
     @classmethod
@@ -61,5 +82,13 @@ class Material:
         t1, t2 = d.vector(250, 2000, count), d.vector(30, 250, count)
         if d.chance(0.5):
             hu[0], density[0] = -1000.0, 0.0
-        columns = (hu, d.vector(2, 14, count), density, t1, t2, 0.3 * d.vector(0, 1, count), 0.10 * d.vector(0.2, 1, count))
+        columns = (
+            hu,
+            d.vector(2, 14, count),
+            density,
+            t1,
+            t2,
+            0.3 * d.vector(0, 1, count),
+            0.10 * d.vector(0.2, 1, count),
+        )
         return cls(*(column.to(d.device) for column in columns))

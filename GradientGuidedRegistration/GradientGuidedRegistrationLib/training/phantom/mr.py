@@ -16,7 +16,9 @@ SEQUENCES = ("t1", "t1-fs", "t2", "t2-fs", "dixon-water", "dixon-fat", "in-phase
 
 @dataclass(frozen=True)
 class MrProtocol:
-    """How the MR is taken. Times in ms, `fat_shift` in voxels along the frequency axis, `noise` relative to the mean signal."""
+    """How the MR is taken. Times in ms, `fat_shift` in voxels along the frequency axis, `noise` relative to the mean
+    signal.
+    """
 
     sequence: str
     tr: float
@@ -32,17 +34,41 @@ class MrProtocol:
     @classmethod
     def draw(cls, d: Draws, sequence: str | None = None) -> MrProtocol:
         """A random protocol of the given or a random sequence. Pure fat images are rare, as in the clinic."""
-        sequence = sequence or d.choice(("t1", "t1", "t1-fs", "t2", "t2", "t2-fs", "dixon-water", "in-phase", "opposed-phase",
-                                         "t1-contrast", d.choice(("t1", "dixon-fat"))))
+        sequence = sequence or d.choice(
+            (
+                "t1",
+                "t1",
+                "t1-fs",
+                "t2",
+                "t2",
+                "t2-fs",
+                "dixon-water",
+                "in-phase",
+                "opposed-phase",
+                "t1-contrast",
+                d.choice(("t1", "dixon-fat")),
+            )
+        )
         heavy = sequence.startswith("t2")
         tr = d.uniform(2000, 4500) if heavy else d.uniform(120, 550)
         te = d.uniform(70, 110) if heavy else d.uniform(2, 14)
-        return cls(sequence=sequence, tr=tr, te=te, noise=d.uniform(0.015, 0.06), bias=d.uniform(0.05, 0.35),
-                   fat_shift=d.uniform(-1.5, 1.5), frequency_axis=d.choice((1, 2)), slice_axis=d.choice((0, 0, 0, 1)),
-                   thickness=d.choice((1.0, 2.0, 3.0, 4.0)), scale=d.uniform(300, 1500))
+        return cls(
+            sequence=sequence,
+            tr=tr,
+            te=te,
+            noise=d.uniform(0.015, 0.06),
+            bias=d.uniform(0.05, 0.35),
+            fat_shift=d.uniform(-1.5, 1.5),
+            frequency_axis=d.choice((1, 2)),
+            slice_axis=d.choice((0, 0, 0, 1)),
+            thickness=d.choice((1.0, 2.0, 3.0, 4.0)),
+            scale=d.uniform(300, 1500),
+        )
 
 
-def render_mr(canvas: Canvas, texture: torch.Tensor, material: Material, protocol: MrProtocol, d: Draws) -> torch.Tensor:
+def render_mr(
+    canvas: Canvas, texture: torch.Tensor, material: Material, protocol: MrProtocol, d: Draws
+) -> torch.Tensor:
     """Magnitude image (1, 1, D, H, W) float32 in arbitrary scanner units, never negative.
 
     Args:
@@ -61,7 +87,7 @@ def render_mr(canvas: Canvas, texture: torch.Tensor, material: Material, protoco
     level = image[canvas.tissue[None, None] > 0].mean() if bool((canvas.tissue > 0).any()) else image.mean()
     sigma = protocol.noise * level.clamp_min(1e-6)
     real = image + sigma * d.voxel_noise(*image.shape)
-    magnitude = (real ** 2 + (sigma * d.voxel_noise(*image.shape)) ** 2).sqrt()
+    magnitude = (real**2 + (sigma * d.voxel_noise(*image.shape)) ** 2).sqrt()
     return (magnitude / level.clamp_min(1e-6) * protocol.scale).round()
 
 

@@ -1,7 +1,8 @@
-"""Soft organs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's proportions.
+"""Soft organs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's
+proportions.
 
-`inside` is the distance to the inside of the muscular wall, `detail` (3, D, H, W) fine noise. Each organ is evaluated in a window of the
-canvas around it.
+`inside` is the distance to the inside of the muscular wall, `detail` (3, D, H, W) fine noise. Each organ is evaluated
+in a window of the canvas around it.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ def psoas_and_back(body, canvas: Canvas) -> None:
     depth = 0.5 * body.half_depth
     for side in (-1.0, 1.0):
         widening = 0.17 + 0.10 * (0.2 - p[0]).clamp(0, 1.2)
-        psoas = (((p[2] - side * widening) / (0.055 + 0.05 * (0.2 - p[0]).clamp(0, 1.0))) ** 2
-                 + ((p[1] - depth + 0.02) / 0.09) ** 2).sqrt()
+        psoas = (
+            ((p[2] - side * widening) / (0.055 + 0.05 * (0.2 - p[0]).clamp(0, 1.0))) ** 2
+            + ((p[1] - depth + 0.02) / 0.09) ** 2
+        ).sqrt()
         canvas.paint((psoas - 1.0) * 0.06, "muscle", where=p[0] < 0.25)
         back = (((p[2] - side * 0.20) / 0.17) ** 2 + ((p[1] - body.half_depth + body.fat + 0.11) / 0.10) ** 2).sqrt()
         canvas.paint((back - 1.0) * 0.1, "muscle")
@@ -56,9 +59,9 @@ def psoas_and_back(body, canvas: Canvas) -> None:
 
 def diaphragm(body, p: torch.Tensor) -> torch.Tensor:
     """Height of the diaphragm over (y, x): two domes, the right one higher."""
-    depth = torch.exp(-(p[1] / 0.5) ** 2)
-    right = torch.exp(-((p[2] + 0.42) / 0.42) ** 2)
-    left = torch.exp(-((p[2] - 0.45) / 0.38) ** 2)
+    depth = torch.exp(-((p[1] / 0.5) ** 2))
+    right = torch.exp(-(((p[2] + 0.42) / 0.42) ** 2))
+    left = torch.exp(-(((p[2] - 0.45) / 0.38) ** 2))
     return body.dome - 0.42 + 0.44 * depth * torch.maximum(right, 0.90 * left)
 
 
@@ -69,7 +72,12 @@ def chest(body, canvas: Canvas, inside: torch.Tensor) -> None:
     canvas.paint(torch.maximum(above - 0.018, inside + 0.01), "muscle")
     canvas.paint(torch.maximum(above, inside + 0.02), "lung")
     canvas.paint(torch.maximum(torch.maximum(p[2].abs() - 0.16, above), inside + 0.02), "visceral fat")
-    heart = shape.ellipsoid(p, body.placed("heart", body.dome + 0.28, -0.22, 0.16), [r * body.size["heart"] for r in (0.26, 0.26, 0.33)], tilt=0.4)
+    heart = shape.ellipsoid(
+        p,
+        body.placed("heart", body.dome + 0.28, -0.22, 0.16),
+        [r * body.size["heart"] for r in (0.26, 0.26, 0.33)],
+        tilt=0.4,
+    )
     canvas.paint(torch.maximum(heart, above - 0.01), "heart", where=inside < -0.03)
 
 
@@ -85,7 +93,9 @@ def stomach_and_spleen(body, canvas: Canvas, inside: torch.Tensor) -> None:
     k = body.size["stomach"]
     stomach = shape.smooth_union(
         shape.ellipsoid(p, body.placed("stomach", 0.36, 0.02, 0.42), [0.22 * k, 0.20 * k, 0.21 * k]),
-        shape.ellipsoid(p, body.placed("stomach", 0.10, -0.24, 0.26), [0.14 * k, 0.13 * k, 0.26 * k], tilt=-0.5), 0.12)
+        shape.ellipsoid(p, body.placed("stomach", 0.10, -0.24, 0.26), [0.14 * k, 0.13 * k, 0.26 * k], tilt=-0.5),
+        0.12,
+    )
     stomach = torch.maximum(stomach, room)
     canvas.paint(stomach, "stomach wall")
     canvas.paint(stomach + 0.022, "stomach content")
@@ -102,17 +112,23 @@ def liver(body, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> N
     k, room = body.size["liver"], _room(body, p, inside)
     right = shape.ellipsoid(p, body.placed("liver", 0.22, 0.02, -0.43), [0.52 * k, 0.47 * k, 0.43 * k])
     left = shape.ellipsoid(p, body.placed("liver", 0.40, -0.26, 0.06), [0.20 * k, 0.20 * k, 0.38 * k], tilt=-0.25)
-    whole = shape.smooth_cut(shape.smooth_union(right, left, 0.15), -shape.half_space(p, body.liver_cut, (-0.75, 0.35, 0.50)), 0.10)
+    whole = shape.smooth_cut(
+        shape.smooth_union(right, left, 0.15), -shape.half_space(p, body.liver_cut, (-0.75, 0.35, 0.50)), 0.10
+    )
     notch = shape.ellipsoid(p, (0.22, -0.42, -0.10), (0.25, 0.16, 0.035))
     whole = torch.maximum(shape.smooth_cut(whole, notch, 0.05), room)
     canvas.paint(whole, "liver")
     canvas.paint(body.liver_vessels(p)[0], "liver vessel", where=whole < -0.03)
     for centre, radii in body.tumours:
         reach = [1.3 * r + 0.04 for r in radii]
-        spot, q, near, noise = canvas.window([c - r for c, r in zip(centre, reach)], [c + r for c, r in zip(centre, reach)], whole, detail)
+        spot, q, near, noise = canvas.window(
+            [c - r for c, r in zip(centre, reach)], [c + r for c, r in zip(centre, reach)], whole, detail
+        )
         spot.paint(shape.ellipsoid(q, centre, radii) + 0.012 * noise[2], "tumour", where=near < -0.01)
     k = body.size["gallbladder"]
-    bladder = shape.ellipsoid(p, body.placed("gallbladder", body.liver_cut[0] + 0.02, -0.20, -0.30), [0.13 * k, 0.10 * k, 0.075 * k], tilt=0.5)
+    bladder = shape.ellipsoid(
+        p, body.placed("gallbladder", body.liver_cut[0] + 0.02, -0.20, -0.30), [0.13 * k, 0.10 * k, 0.075 * k], tilt=0.5
+    )
     canvas.paint(torch.maximum(bladder, room), "gallbladder")
 
 
@@ -122,7 +138,10 @@ def kidneys(body, canvas: Canvas) -> None:
         k, tilt = body.size[f"kidney {name}"], side * body.tilt[name]
         centre = body.placed(f"kidney {name}", z, 0.24, side * 0.40)
         radii = [0.27 * k, 0.135 * k, 0.145 * k]
-        part, p = canvas.window([centre[0] - 0.42, centre[1] - 0.25, centre[2] - 0.32], [centre[0] + 0.42, centre[1] + 0.25, centre[2] + 0.32])
+        part, p = canvas.window(
+            [centre[0] - 0.42, centre[1] - 0.25, centre[2] - 0.32],
+            [centre[0] + 0.42, centre[1] + 0.25, centre[2] + 0.32],
+        )
         capsule = shape.ellipsoid(p, centre, [r + 0.05 for r in radii], tilt=tilt)
         part.paint(capsule, "visceral fat", where=part.is_tissue("bowel wall", "bowel content", "bowel gas"))
         kidney = shape.ellipsoid(p, centre, radii, tilt=tilt)
@@ -145,4 +164,6 @@ def great_vessels(body, canvas: Canvas) -> None:
         for side in (1.0, -1.0):
             segment = torch.tensor([[[-0.10, depth, x, 0.020], [-0.11, 0.24, side * 0.31, 0.014]]])
             part, q = canvas.window((-0.2, depth - 0.05, -0.42), (0.0, 0.32, 0.42))
-            part.paint(shape.capsules(q, segment), name, where=part.is_tissue("visceral fat", "septum", "mesenteric vessel"))
+            part.paint(
+                shape.capsules(q, segment), name, where=part.is_tissue("visceral fat", "septum", "mesenteric vessel")
+            )

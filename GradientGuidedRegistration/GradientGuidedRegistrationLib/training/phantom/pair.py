@@ -45,9 +45,19 @@ class PhantomPair:
     description: dict[str, object]
 
 
-def phantom_pair(seed: int, shape: tuple[int, int, int] = (144, 144, 128), spacing: float = 1.0, kind: str = "abdomen",
-                 device: str | torch.device = "cpu", *, strength: float = 1.0, rigid: float = 1.0, sequence: str | None = None,
-                 phase: str | None = None) -> PhantomPair:
+def phantom_pair(
+    seed: int,
+    shape: tuple[int, int, int] = (144, 144, 128),
+    spacing: float = 1.0,
+    kind: str = "abdomen",
+    device: str | torch.device = "cpu",
+    *,
+    strength: float = 1.0,
+    rigid: float = 1.0,
+    zoom: float = 1.0,
+    sequence: str | None = None,
+    phase: str | None = None,
+) -> PhantomPair:
     """Generate the pair number `seed`; the same arguments give the same pair.
 
     Args:
@@ -58,6 +68,7 @@ def phantom_pair(seed: int, shape: tuple[int, int, int] = (144, 144, 128), spaci
         device: where the tensors are made.
         strength: factor on the deformation; 0 gives an aligned pair if `rigid` is 0, too.
         rigid: factor on the residual rigid error.
+        zoom: above 1 the field of view is a part of the body, at a random place: the crop of a larger volume.
         sequence: MR sequence (see `mr.SEQUENCES`) instead of a random one.
         phase: CT contrast phase (see `ct.PHASES`) instead of a random one.
 
@@ -69,12 +80,22 @@ def phantom_pair(seed: int, shape: tuple[int, int, int] = (144, 144, 128), spaci
     if len(shape) != 3 or min(shape) < 16:
         raise InputError(f"A phantom needs at least 16 voxels along each of three axes; got {tuple(shape)}.")
     with torch.no_grad():
-        return _generate(Draws(seed, device), tuple(int(s) for s in shape), float(spacing), kind, strength, rigid, sequence, phase)
+        return _generate(
+            Draws(seed, device),
+            tuple(int(s) for s in shape),
+            float(spacing),
+            kind,
+            strength,
+            rigid,
+            zoom,
+            sequence,
+            phase,
+        )
 
 
-def _generate(d: Draws, shape, spacing, kind, strength, rigid, sequence, phase) -> PhantomPair:
-    unit = d.uniform(0.47, 0.54) * min(shape[2], shape[1] / 0.85)
-    points = body_points(shape, unit, d)
+def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, phase) -> PhantomPair:
+    unit = d.uniform(0.47, 0.54) * min(shape[2], shape[1] / 0.85) * zoom
+    points = body_points(shape, unit, zoom, d)
     ct, mr = CtProtocol.draw(d), MrProtocol.draw(d, sequence)
     if phase is not None:
         ct = CtProtocol(**{**vars(ct), "phase": phase})
@@ -83,17 +104,33 @@ def _generate(d: Draws, shape, spacing, kind, strength, rigid, sequence, phase) 
     else:
         subject = RandomShapes(d)
         material, names = Material.of_shapes(d, subject.count), {i: f"shape {i}" for i in range(subject.count)}
-    displacement = draw_deformation(d, points, unit, strength, rigid)
-    texture = [Lattice(d.smooth(1, knots, (size,) * 3), (-1.3, -1.0, -1.3), (1.3, 1.0, 1.3)) for knots, size in ((16, 48), (52, 104))]
+    displacement = draw_deformation(d, points, unit, zoom, strength, rigid)
+    texture = [
+        Lattice(d.smooth(1, knots, (size,) * 3), (-1.3, -1.0, -1.3), (1.3, 1.0, 1.3))
+        for knots, size in ((16, 48), (52, 104))
+    ]
     deformed = points + displacement[0] / unit
     moving_canvas, fixed_canvas = subject.paint(points), subject.paint(deformed)
     moving = render_ct(moving_canvas, torch.cat([t(points) for t in texture]), points, material, ct, d)
     fixed = render_mr(fixed_canvas, torch.cat([t(deformed) for t in texture]), material, mr, d)
-    return PhantomPair(fixed, moving, fixed_canvas.label[None, None], moving_canvas.label[None, None], displacement, names, spacing,
-                       {"kind": kind, "ct": vars(ct), "mr": vars(mr)})
+    return PhantomPair(
+        fixed,
+        moving,
+        fixed_canvas.label[None, None],
+        moving_canvas.label[None, None],
+        displacement,
+        names,
+        spacing,
+        {"kind": kind, "ct": vars(ct), "mr": vars(mr)},
+    )
 
 
-def body_points(shape: tuple[int, int, int], unit: float, d: Draws) -> torch.Tensor:
-    """Positions (3, D, H, W) of the voxels in body units, the body about in the middle of the field of view."""
-    axes = [(torch.arange(s, dtype=torch.float32, device=d.device) - 0.5 * (s - 1)) / unit + d.normal(0, 0.03) for s in shape]
+def body_points(shape: tuple[int, int, int], unit: float, zoom: float, d: Draws) -> torch.Tensor:
+    """Positions (3, D, H, W) of the voxels in body units. A field of view of a part of the body is centred anywhere
+    in it.
+    """
+    axes = []
+    for size, reach in zip(shape, (0.7, 0.35, 0.65)):
+        centre = d.normal(0, 0.03) + d.uniform(-1, 1) * reach * (1.0 - 1.0 / zoom)
+        axes.append((torch.arange(size, dtype=torch.float32, device=d.device) - 0.5 * (size - 1)) / unit + centre)
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))

@@ -1,4 +1,6 @@
-"""Spine and ribs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's proportions."""
+"""Spine and ribs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's
+proportions.
+"""
 
 from __future__ import annotations
 

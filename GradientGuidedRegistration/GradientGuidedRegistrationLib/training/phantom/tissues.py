@@ -1,8 +1,8 @@
 """What the phantom is made of: tissues with their physical properties, and the labels they belong to.
 
-CT numbers are in HU without contrast, with the enhancement (HU) in the arterial, portal-venous and delayed phases. MR properties are
-proton density, T1 and T2 in ms of the water part at 1.5 T, and the fraction of the signal that comes from fat. Values are of the order
-found in textbooks; each patient's are drawn around them.
+CT numbers are in HU without contrast, with the enhancement (HU) in the arterial, portal-venous and delayed phases. MR
+properties are proton density, T1 and T2 in ms of the water part at 1.5 T, and the fraction of the signal that comes
+from fat. Values are of the order found in textbooks; each patient's are drawn around them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,23 @@ TISSUES: tuple[Tissue, ...] = (
 
 INDEX: dict[str, int] = {tissue.name: i for i, tissue in enumerate(TISSUES)}
 
-LABELS: tuple[str, ...] = ("background", "liver", "spleen", "kidneys", "gallbladder", "stomach", "bowel", "aorta", "cava", "spine",
-                           "ribs", "lung", "heart", "muscle", "fat")
+LABELS: tuple[str, ...] = (
+    "background",
+    "liver",
+    "spleen",
+    "kidneys",
+    "gallbladder",
+    "stomach",
+    "bowel",
+    "aorta",
+    "cava",
+    "spine",
+    "ribs",
+    "lung",
+    "heart",
+    "muscle",
+    "fat",
+)
 """Names of the label values, in order; the first three after the background are the organs of the paper's Table 1."""
 
 ORGANS: tuple[str, ...] = ("liver", "spleen", "kidneys", "gallbladder", "stomach", "aorta", "cava")

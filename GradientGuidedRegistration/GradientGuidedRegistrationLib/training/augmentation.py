@@ -1,0 +1,46 @@
+"""Variations of a pair that keep it a pair: flips, contrast, and for own files a small random warp of the moving
+image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ..model import exponentiate, warp
+from .case import Case
+from .phantom.draws import Draws
+
+
+def augmented(case: Case, d: Draws, with_warp: bool) -> Case:
+    """A random variation of the case; the draws decide which."""
+    case = flipped(case, [axis for axis in range(3) if d.chance(0.5)])
+    case = replace(case, fixed=_contrast(case.fixed, d), moving=_contrast(case.moving, d))
+    return _warped(case, d) if with_warp and d.chance(0.7) else case
+
+
+def flipped(case: Case, axes: list[int]) -> Case:
+    """The case mirrored along spatial axes; a true field is mirrored with it."""
+    if not axes:
+        return case
+    turned = {name: value.flip([axis + 2 for axis in axes]) for name, value in case.tensors().items()}
+    if "displacement" in turned:
+        signs = torch.tensor([-1.0 if axis in axes else 1.0 for axis in range(3)], device=case.fixed.device)
+        turned["displacement"] = turned["displacement"] * signs.view(1, 3, 1, 1, 1)
+    return replace(case, **turned)
+
+
+def _contrast(image: torch.Tensor, d: Draws) -> torch.Tensor:
+    return image.clamp_min(1e-6) ** d.uniform(0.7, 1.4)
+
+
+def _warped(case: Case, d: Draws) -> Case:
+    shape = tuple(case.fixed.shape[2:])
+    field = exponentiate(d.uniform(0.3, 2.0) * d.smooth(3, d.choice((4, 6)), shape), steps=5)
+    images = {"moving": warp(case.moving, field)}
+    if case.moving_mask is not None:
+        images["moving_mask"] = warp(case.moving_mask, field)
+    if case.moving_labels is not None:
+        images["moving_labels"] = warp(case.moving_labels.float(), field, mode="nearest").to(case.moving_labels.dtype)
+    return replace(case, **images, displacement=None)

@@ -1,0 +1,69 @@
+"""One training pair as the network and the loss take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair on one grid, tensors (B, 1, D, H, W).
+
+    Attributes:
+        fixed, moving: intensities in [0, 1], float32.
+        fixed_mask, moving_mask: 1 where the scanner has measured, or None.
+        fixed_labels, moving_labels: uint8 or None; 0 is background.
+        displacement: the true field (B, 3, D, H, W) in voxels, or None.
+        spacing: mm (D, H, W).
+        names: names of the pairs in the batch.
+        label_names: name by label value, of the labels that are scored.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None = None
+    moving_mask: Tensor | None = None
+    fixed_labels: Tensor | None = None
+    moving_labels: Tensor | None = None
+    displacement: Tensor | None = None
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    names: tuple[str, ...] = ()
+    label_names: dict[int, str] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name."""
+        found = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return found
+
+    def to(self, device: torch.device) -> Case:
+        """The same case on a device."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in self.tensors().items()}
+        return replace(self, **moved)  # type: ignore[arg-type]
+
+    def without_labels(self) -> Case:
+        """The same case with what training does not look at left out."""
+        return replace(self, fixed_labels=None, moving_labels=None, displacement=None)
+
+
+def join(cases: list[Case]) -> Case:
+    """A batch of cases of one size. Something that not all of them have is left out, masks are filled with ones."""
+    if len(cases) == 1:
+        return cases[0]
+    joined = {}
+    for name in ("fixed", "moving", "fixed_labels", "moving_labels", "displacement"):
+        values = [getattr(case, name) for case in cases]
+        joined[name] = None if any(value is None for value in values) else torch.cat(values)
+    for name in ("fixed_mask", "moving_mask"):
+        values = [getattr(case, name) for case in cases]
+        if any(value is not None for value in values):
+            values = [torch.ones_like(case.fixed) if value is None else value for case, value in zip(cases, values)]
+            joined[name] = torch.cat(values)
+    return Case(
+        **joined,
+        spacing=cases[0].spacing,
+        names=tuple(n for case in cases for n in case.names),
+        label_names=cases[0].label_names,
+    )

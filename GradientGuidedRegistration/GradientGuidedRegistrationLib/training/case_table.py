@@ -1,0 +1,122 @@
+"""Which files belong together: a CSV table or a folder of case folders. All mistakes are found and told at once."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+COLUMNS = ("fixed", "moving")
+OPTIONAL_COLUMNS = ("fixed_labels", "moving_labels", "split", "name")
+SPLITS = ("training", "validation", "test")
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+_ROLES = {
+    "fixed_labels": ("fixed_labels", "fixed_segmentation", "mr_labels"),
+    "moving_labels": ("moving_labels", "moving_segmentation", "ct_labels"),
+    "fixed": ("fixed", "fixed_mr", "mr"),
+    "moving": ("moving", "moving_ct", "ct"),
+}
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one pair. Segmentations are there for both images or for none."""
+
+    name: str
+    fixed: Path
+    moving: Path
+    fixed_labels: Path | None = None
+    moving_labels: Path | None = None
+    split: str = "training"
+
+
+def read_cases(data: Path) -> list[CaseFiles]:
+    """Read a CSV file, or look through a folder.
+
+    A CSV has the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training, validation, test)
+    and name; paths are relative to the CSV. A folder has a folder for each case with files named fixed.* and moving.*
+    (or mr.*, ct.*, fixed_mr.*, moving_ct.*) and perhaps fixed_labels.* and moving_labels.*, of type .nii.gz, .nii,
+    .nrrd or .mha; cases may be sorted into folders training, validation and test. Without a split, one case in five is
+    for validation.
+
+    Raises:
+        InputError: all that is wrong, one line each.
+    """
+    data = Path(data)
+    if data.is_dir():
+        cases, wrong = _from_folder(data)
+    elif data.is_file():
+        cases, wrong = _from_csv(data)
+    else:
+        raise InputError(f"The training data {data} does not exist; give a folder of cases or a CSV file.")
+    if wrong:
+        raise InputError(f"The training data {data} cannot be used:\n" + "\n".join(f"- {line}" for line in wrong))
+    if not cases:
+        raise InputError(f"{data} holds no cases; each needs a fixed and a moving image (see train.py --help).")
+    return cases
+
+
+def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = columns
+        rows = list(reader)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        found = ", ".join(columns) or "none"
+        return [], [f"column {name} is missing (columns found: {found})" for name in missing]
+    cases, wrong = [], []
+    for number, row in enumerate(rows, start=2):
+        where, files = f"line {number}", {}
+        values = {name: (row.get(name) or "").strip() for name in COLUMNS + OPTIONAL_COLUMNS}
+        for role in _ROLES:
+            if values[role]:
+                files[role] = (path.parent / values[role]).resolve()
+                if not files[role].exists():
+                    wrong.append(f"{where}: {role} {values[role]} does not exist")
+        wrong += _incomplete(where, files)
+        split = values["split"] or _default_split(values["name"] or values["fixed"], number)
+        if split not in SPLITS:
+            wrong.append(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
+        cases.append((values["name"] or f"line {number}", files, split))
+    return ([] if wrong else [CaseFiles(name, split=split, **files) for name, files, split in cases]), wrong
+
+
+def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
+    cases, wrong = [], []
+    places = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()] or [(folder, "")]
+    for place, split in places:
+        for number, case in enumerate(sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))):
+            files = {}
+            for role, names in _ROLES.items():
+                found = [
+                    case / f"{name}{end}" for name in names for end in _SUFFIXES if (case / f"{name}{end}").is_file()
+                ]
+                if len(found) > 1:
+                    wrong.append(f"{case.name}: several files for {role}: {', '.join(p.name for p in found)}")
+                if found:
+                    files[role] = found[0]
+            if not files:
+                continue
+            problems = _incomplete(case.name, files)
+            wrong += problems
+            if not problems:
+                cases.append(CaseFiles(case.name, split=split or _default_split(case.name, number), **files))
+    return cases, wrong
+
+
+def _incomplete(where: str, files: dict[str, Path]) -> list[str]:
+    wrong = [f"{where}: there is no {role} image; a pair needs both" for role in COLUMNS if role not in files]
+    labels = [role for role in ("fixed_labels", "moving_labels") if role in files]
+    if len(labels) == 1:
+        wrong.append(f"{where}: only {labels[0]} is given; give both segmentations or none")
+    return wrong
+
+
+def _default_split(name: str, number: int) -> str:
+    """One case in five for validation, chosen by its name so that adding cases does not reshuffle the others."""
+    return "validation" if zlib.crc32(name.encode()) % 5 == 0 else "training"

@@ -1,0 +1,120 @@
+"""Checkpoints that are whole or not there, and the lock that keeps two runs out of one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from .settings import TrainingSettings
+
+NAME = "checkpoint.pt"
+_VERSION = 1
+
+
+def save(folder: Path, content: dict[str, Any]) -> None:
+    """Write the checkpoint of a run: to a temporary file, to the disk, then into place. The old one stays until then.
+
+    Raises:
+        InputError: it could not be written, for example because the disk is full; the previous checkpoint is intact.
+    """
+    path = folder / NAME
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"version": _VERSION, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, (OSError, RuntimeError)):
+            kept = "the previous checkpoint is intact" if path.exists() else "there is no earlier one"
+            raise InputError(
+                f"The checkpoint {path} could not be written ({error}); {kept}. Free space and use --resume."
+            ) from error
+        raise
+
+
+def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]:
+    """Read the checkpoint of the run in `folder` and make sure that these settings continue it.
+
+    Raises:
+        InputError: there is none, it cannot be read, or settings differ (all are named).
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path} to resume; leave out --resume to start a new run.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"The checkpoint {path} cannot be read ({error}); start a new run in another folder."
+        ) from error
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        raise InputError(f"{path} is not a checkpoint of this program's version.")
+    different = settings.differences(content["settings"])
+    if content["world"] != world:
+        different.append(f"the number of processes was {content['world']}, is {world}")
+    if different:
+        raise InputError(f"The run in {folder} cannot be resumed with other settings: {'; '.join(different)}.")
+    return content
+
+
+def write_settings(folder: Path, settings: TrainingSettings) -> None:
+    """Keep the settings of a new run with it, for people to read."""
+    (folder / "settings.json").write_text(json.dumps(settings.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+class RunFolder:
+    """The folder of a run, locked while the run lasts. The operating system frees the lock of a process that was
+    killed.
+    """
+
+    def __init__(self, settings: TrainingSettings):
+        self.path = settings.output
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+b")
+        except OSError as error:
+            raise InputError(f"The output folder {self.path} cannot be written: {error.strerror}.") from None
+        if not _take(self._lock):
+            self._lock.close()
+            raise InputError(f"Another run is writing into {self.path}; choose another output folder.")
+        if not settings.resume and any((self.path / name).exists() for name in (NAME, "settings.json")):
+            self.close()
+            raise InputError(f"{self.path} holds a run already; use --resume to continue it, or another output folder.")
+
+    def close(self) -> None:
+        """Free the folder."""
+        self._lock.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _take(file: Any) -> bool:
+    """Lock an open file for this process; False if another one holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

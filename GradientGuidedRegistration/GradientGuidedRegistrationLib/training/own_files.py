@@ -1,0 +1,156 @@
+"""Own CT-MR pairs: read once, put on a working grid, kept on disk as arrays, handed out whole or as random crops."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+from .case import Case
+from .case_table import CaseFiles, read_cases
+from .phantom.draws import Draws
+
+
+class FileSource:
+    """The pairs of a folder or a CSV on a grid of `spacing` mm.
+
+    Args:
+        data: see `case_table.read_cases`.
+        shape: (D, H, W) of what is handed out.
+        crop: random places for training; otherwise, and for validation, the middle of the volume.
+        cache: folder for the prepared arrays.
+        initialization: "none", or "rigid" to align each pair first.
+
+    Raises:
+        InputError: missing or unreadable files, segmentations with different label sets, all told at once; no training
+            case.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        shape: tuple[int, int, int],
+        spacing: float,
+        crop: bool,
+        cache: Path,
+        initialization: str = "none",
+    ):
+        self.shape, self.spacing, self.crop, self.initialization = shape, spacing, crop, initialization
+        self.cache = cache
+        cases = read_cases(data)
+        wrong = []
+        prepared: dict[str, list[tuple[CaseFiles, Path]]] = {}
+        for case in cases:
+            try:
+                prepared.setdefault(case.split, []).append((case, self._prepare(case)))
+            except InputError as error:
+                wrong.append(f"{case.name}: {error}")
+        if wrong:
+            raise InputError(f"The training data {data} cannot be used:\n" + "\n".join(f"- {line}" for line in wrong))
+        # With very few cases nothing can be set aside: better to validate on the training cases than not at all.
+        self.training = prepared.get("training") or prepared.get("validation") or []
+        self.validation = prepared.get("validation") or prepared.get("training") or []
+        self.test = prepared.get("test") or []
+        if not self.training:
+            raise InputError(f"{data} has no case for training; all are of the split 'test'.")
+
+    def training_case(self, number: int, d: Draws) -> Case:
+        """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""
+        epoch, place = divmod(number, len(self.training))
+        order = torch.randperm(len(self.training), generator=torch.Generator().manual_seed(epoch * 7919 + 1))
+        return self._fitted(self._load(*self.training[int(order[place])]), d if self.crop else None)
+
+    def validation_case(self, index: int) -> Case:
+        """Validation pair `index`, its middle."""
+        return self._fitted(self._load(*self.validation[index]), None)
+
+    def _load(self, case: CaseFiles, path: Path) -> Case:
+        with np.load(path) as arrays:
+            tensors = {name: torch.from_numpy(arrays[name])[None, None] for name in arrays.files}
+        tensors = {name: t.float() / 65535.0 if t.dtype == torch.uint16 else t for name, t in tensors.items()}
+        for mask in ("fixed_mask", "moving_mask"):
+            tensors[mask] = tensors[mask].float()
+        labels = {}
+        if "fixed_labels" in tensors:
+            labels = {int(v): f"label {int(v)}" for v in torch.unique(tensors["fixed_labels"]) if v}
+        return Case(**tensors, spacing=(self.spacing,) * 3, names=(case.name,), label_names=labels)
+
+    def _fitted(self, case: Case, d: Draws | None) -> Case:
+        """The case cut or padded to `shape`: at a random place, or in the middle if there are no draws."""
+        places, pads = [], []
+        for size, wanted in zip(case.fixed.shape[2:], self.shape):
+            spare = size - wanted
+            start = 0 if spare <= 0 else (d.integer(0, spare) if d is not None else spare // 2)
+            places.append(slice(start, start + min(size, wanted)))
+            pads = [max(0, -spare) // 2, max(0, -spare) - max(0, -spare) // 2] + pads
+        cut = {name: value[(..., *places)] for name, value in case.tensors().items()}
+        if any(pads):
+            cut = {name: F.pad(value, pads) for name, value in cut.items()}
+        return replace(case, **cut)
+
+    def _prepare(self, case: CaseFiles) -> Path:
+        """The case's arrays on disk; made if they are not there or the files have changed."""
+        files = [p for p in (case.fixed, case.moving, case.fixed_labels, case.moving_labels) if p is not None]
+        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "1"]
+        target = self.cache / f"{hashlib.sha256(' '.join(stamp).encode()).hexdigest()[:24]}.npz"
+        if not target.is_file():
+            arrays = _on_working_grid(case, self.spacing, self.initialization)
+            self.cache.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.cache, suffix=".part")
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, target)
+        return target
+
+
+def _newest(path: Path) -> int:
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return max((file.stat().st_mtime_ns for file in files), default=0)
+
+
+def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> dict[str, np.ndarray]:
+    """Both images in [0, 1] on an isotropic grid along the fixed image's axes, with masks and labels, as arrays (D,
+    H, W).
+    """
+    import SimpleITK as sitk
+
+    from ..registration.files import check_content, read_image, read_labels
+    from ..registration.grid import antialiased, covering_grid
+    from ..registration.intensity import normalize
+    from ..registration.linear import align
+
+    fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
+    check_content(fixed, f"fixed image {case.fixed}")
+    check_content(moving, f"moving image {case.moving}")
+    fixed_unit, moving_unit = normalize(fixed), normalize(moving)
+    transform = align(fixed_unit, moving_unit, initialization) if initialization != "none" else None
+    grid = covering_grid(fixed, spacing)
+    if min(grid.shape) < 8:
+        raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
+    arrays = {}
+    for name, unit, through in (("fixed", fixed_unit, None), ("moving", moving_unit, transform)):
+        image = sitk.GetArrayFromImage(grid.resample(antialiased(unit.image, spacing), through))
+        arrays[name] = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+        mask = grid.resample(unit.valid, through, sitk.sitkNearestNeighbor)
+        arrays[f"{name}_mask"] = sitk.GetArrayFromImage(mask).astype(np.uint8)
+    if case.fixed_labels is not None and case.moving_labels is not None:
+        labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
+        sets = [set(np.unique(sitk.GetArrayViewFromImage(image)).tolist()) - {0} for image in labels]
+        only = sorted(sets[0] - sets[1]) or "none", sorted(sets[1] - sets[0]) or "none"
+        if sets[0] != sets[1]:
+            raise InputError(
+                f"the segmentations have different labels: only in the fixed one {only[0]}, only in the moving one "
+                f"{only[1]}; use the same values in both."
+            )
+        for name, image, through in (("fixed_labels", labels[0], None), ("moving_labels", labels[1], transform)):
+            arrays[name] = sitk.GetArrayFromImage(grid.resample(image, through, sitk.sitkNearestNeighbor)).astype(
+                np.int32
+            )
+    return arrays

@@ -1,0 +1,66 @@
+"""Phantom pairs as training cases."""
+
+from __future__ import annotations
+
+import torch
+
+from .case import Case
+from .intensity import normalize_ct, normalize_mr
+from .phantom import LABELS, ORGANS, PhantomPair, phantom_pair
+from .phantom.draws import Draws
+
+VALIDATION_SEED = 900_000
+"""Phantoms below a million are never trained on: those from here on validate a training, the others are for
+evaluation.
+"""
+_TRAINING_SEED = 1_000_000
+_SEEDS_A_RUN = 10_000_000
+
+
+class PhantomSource:
+    """Endless phantoms. `source(number)` is a function of the number and of the settings alone."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        zoom: tuple[float, float],
+        shapes_fraction: float,
+        seed: int,
+        device: torch.device,
+    ):
+        self.shape, self.zoom, self.shapes_fraction, self.seed, self.device = shape, zoom, shapes_fraction, seed, device
+
+    def __call__(self, number: int) -> Case:
+        """Training pair of the given number."""
+        seed = _TRAINING_SEED + self.seed * _SEEDS_A_RUN + number
+        d = Draws(seed)
+        kind = "shapes" if d.chance(self.shapes_fraction) else "abdomen"
+        strength = d.uniform(0.5, 1.3)
+        return as_case(
+            phantom_pair(seed, self.shape, 1.0, kind, self.device, zoom=d.uniform(*self.zoom), strength=strength),
+            f"phantom {seed}",
+        )
+
+
+def validation_phantom(index: int, shape: tuple[int, int, int], spacing: float, device: torch.device) -> Case:
+    """Whole-body phantom number `index` of those kept for validation."""
+    seed = VALIDATION_SEED + index
+    return as_case(phantom_pair(seed, shape, spacing, "abdomen", device), f"phantom {seed}")
+
+
+def as_case(pair: PhantomPair, name: str) -> Case:
+    """Normalised intensities, masks and labels of a generated pair."""
+    moving, measured = normalize_ct(pair.moving)
+    organs = {LABELS.index(organ): organ for organ in ORGANS} if set(ORGANS) <= set(pair.label_names.values()) else {}
+    return Case(
+        normalize_mr(pair.fixed),
+        moving,
+        torch.ones_like(pair.fixed),
+        measured,
+        pair.fixed_labels,
+        pair.moving_labels,
+        pair.displacement,
+        (pair.spacing,) * 3,
+        (name,),
+        organs,
+    )

@@ -1,0 +1,67 @@
+"""The data of each step: a function of the step, the rank and the settings, so that a resumed run sees what it would
+have seen.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .augmentation import augmented
+from .case import Case, join
+from .own_files import FileSource
+from .phantom.draws import Draws
+from .phantoms import PhantomSource
+from .settings import TrainingSettings
+
+
+class Steps(Dataset):
+    """`steps[n]` is the batch of step n for one process of a training."""
+
+    def __init__(
+        self, settings: TrainingSettings, phantoms: PhantomSource, files: FileSource | None, rank: int, world: int
+    ):
+        self.settings, self.phantoms, self.files, self.rank, self.world = settings, phantoms, files, rank, world
+        self._last: tuple[int, Case] | None = None
+
+    def __len__(self) -> int:
+        return self.settings.steps
+
+    def __getitem__(self, step: int) -> Case:
+        if not 0 <= step < len(self):
+            raise IndexError(step)
+        return join(
+            [
+                self._pair(step, (step * self.settings.batch + i) * self.world + self.rank, i)
+                for i in range(self.settings.batch)
+            ]
+        )
+
+    def _pair(self, step: int, number: int, slot: int) -> Case:
+        s = self.settings
+        d = Draws(s.seed * 1_000_003 + number + 17)
+        from_files = self.files is not None and not d.chance(s.phantom_fraction)
+        if from_files:
+            case = self.files.training_case(number, d)
+        else:
+            case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank)
+        case = case.without_labels()
+        return augmented(case, d, with_warp=from_files) if s.augment else case
+
+    def _phantom(self, number: int) -> Case:
+        if self._last is None or self._last[0] != number:
+            self._last = (number, self.phantoms(number))
+        return self._last[1]
+
+
+def loader(steps: Steps, first: int, workers: int, device: torch.device) -> DataLoader:
+    """Batches from step `first` on, prepared by `workers` processes ahead of time."""
+    return DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(first, len(steps)),
+        num_workers=workers,
+        pin_memory=workers > 0 and device.type == "cuda",
+        persistent_workers=False,
+        prefetch_factor=4 if workers else None,
+    )

@@ -1,0 +1,217 @@
+"""What a training is asked to do, as one value that can be checked, stored with the run and compared when it is
+resumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+METHODS = ("gated", "average", "vm", "vm-concat")
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+# What may differ between a run and its resumption: it changes neither the data nor the mathematics of a step.
+FREE_ON_RESUME = frozenset(
+    {"output", "resume", "device", "workers", "checkpoint_every", "steps", "time_limit", "threads"}
+)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of one training run.
+
+    Attributes:
+        output: folder of the run; made if needed, must not hold another run unless `resume` is set.
+        data: folder or CSV of own pairs; None trains on phantoms alone.
+        method: "gated", "average", "vm" or "vm-concat".
+        preset: objective and weights of its terms, see `PRESETS`.
+        steps: optimiser steps in all. With the cosine schedule it is part of the mathematics.
+        learning_rate: of Adam; `schedule` "constant" or "cosine" (with a warm-up of 2 % of the steps).
+        shape: voxels (D, H, W) that the network sees in a step.
+        spacing: working voxel size of own files in mm.
+        crop: own files: a random crop of `shape` each step instead of the middle of the volume.
+        zoom: phantoms: range of the body's size relative to `shape`; above 1 a part of the body is seen.
+        shapes_fraction: share of contrast-free random shapes among the phantoms.
+        phantom_fraction: share of phantoms where own files are given, too.
+        reuse: steps that each phantom is used for, flipped differently each time (for slow processors).
+        augment: flips and contrast; own files get a small random warp, too.
+        initialization: own files: "none" or "rigid" alignment before they are used.
+        batch: pairs in a step, for each process.
+        alpha, beta, gamma: weights of eq. 2 instead of those of the preset.
+        descriptor: "mind" or "mind-ssc" instead of that of the preset.
+        precision: "float32", "bfloat16" or "float16" (autocast).
+        seed: of the weights and of the order and content of the data.
+        workers: processes that prepare data; 0 prepares it in the training process, on the training device.
+        threads: CPU threads; 0 leaves PyTorch's choice.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        validate_every, checkpoint_every: steps.
+        validation_cases: number of phantoms to validate on (own files: those of the split "validation").
+        validation_shape: voxels of those phantoms, which show the whole body; None takes `shape`.
+        weights: weights file to start from instead of random ones.
+        time_limit: stop with a checkpoint after so many minutes; 0 for none.
+        resume: continue the run that is in `output`.
+    """
+
+    output: Path
+    data: Path | None = None
+    method: str = "gated"
+    preset: str = "default"
+    steps: int = 20_000
+    learning_rate: float = 3e-4
+    schedule: str = "cosine"
+    shape: tuple[int, int, int] = (144, 144, 128)
+    spacing: float = 1.0
+    crop: bool = False
+    zoom: tuple[float, float] = (1.0, 1.5)
+    shapes_fraction: float = 0.25
+    phantom_fraction: float = 0.0
+    reuse: int = 1
+    augment: bool = True
+    initialization: str = "none"
+    batch: int = 1
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    descriptor: str | None = None
+    precision: str = "float32"
+    seed: int = 0
+    workers: int = 0
+    threads: int = 0
+    device: str = "auto"
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    validation_cases: int = 5
+    validation_shape: tuple[int, int, int] | None = None
+    weights: Path | None = None
+    time_limit: float = 0.0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "output", Path(self.output))
+        for name in ("data", "weights"):
+            object.__setattr__(self, name, None if getattr(self, name) is None else Path(getattr(self, name)))
+        if self.validation_shape is not None:
+            object.__setattr__(self, "validation_shape", tuple(int(s) for s in self.validation_shape))
+        object.__setattr__(self, "shape", tuple(int(s) for s in self.shape))
+        object.__setattr__(self, "zoom", tuple(float(z) for z in self.zoom))
+        for name, choices in (
+            ("method", METHODS),
+            ("preset", tuple(PRESETS)),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("initialization", ("none", "rigid")),
+        ):
+            if getattr(self, name) not in choices:
+                raise InputError(f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
+        for name, low in (
+            ("steps", 1),
+            ("batch", 1),
+            ("reuse", 1),
+            ("validate_every", 1),
+            ("checkpoint_every", 1),
+            ("validation_cases", 0),
+            ("workers", 0),
+            ("threads", 0),
+        ):
+            if getattr(self, name) < low:
+                raise InputError(f"The setting {name} is {getattr(self, name)}; it must be at least {low}.")
+        if len(self.shape) != 3 or min(self.shape) < 16:
+            raise InputError(f"The training shape is {self.shape}; give three sizes of at least 16 voxels.")
+        if not 0 < self.learning_rate < 1:
+            raise InputError(f"The learning rate is {self.learning_rate}; give a number between 0 and 1.")
+        if not 0.05 <= self.spacing <= 20:
+            raise InputError(f"The spacing is {self.spacing} mm; give 0.05 to 20 mm.")
+        if len(self.zoom) != 2 or not 1 <= self.zoom[0] <= self.zoom[1] <= 8:
+            raise InputError(f"The zoom is {self.zoom}; give two numbers between 1 and 8, the smaller one first.")
+        for name in ("shapes_fraction", "phantom_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"The setting {name} is {getattr(self, name)}; it must be between 0 and 1.")
+
+    def loss(self):
+        """The objective of the run, a `RegistrationLoss`."""
+        from ..model import RegistrationLoss
+
+        changes = {name: getattr(self, name) for name in ("alpha", "beta", "gamma", "descriptor")}
+        return RegistrationLoss.preset(
+            PRESETS[self.preset]["loss"], **{k: v for k, v in changes.items() if v is not None}
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and for checkpoints."""
+        plain = asdict(self)
+        for name in ("output", "data", "weights"):
+            plain[name] = None if plain[name] is None else str(plain[name])
+        for name in ("shape", "zoom", "validation_shape"):
+            plain[name] = None if plain[name] is None else list(plain[name])
+        return plain
+
+    def differences(self, stored: dict[str, Any]) -> list[str]:
+        """What keeps this run from continuing one with `stored` settings, one text a setting."""
+        free = FREE_ON_RESUME - ({"steps"} if self.schedule == "cosine" else set())
+        own = self.as_dict()
+        return [
+            f"{name} was {stored.get(name)!r}, is {own[name]!r}"
+            for name in sorted(own)
+            if name not in free and own[name] != stored.get(name)
+        ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper-abdomen": {
+        "loss": "paper-abdomen",
+        "learning_rate": 1e-5,
+        "schedule": "constant",
+        "shape": (144, 144, 128),
+        "zoom": (1.0, 1.0),
+        "shapes_fraction": 0.0,
+        "augment": False,
+        "steps": 100_000,
+    },
+    "paper-kidney": {
+        "loss": "paper-kidney",
+        "learning_rate": 1e-5,
+        "schedule": "constant",
+        "shape": (144, 80, 256),
+        "zoom": (1.0, 1.0),
+        "shapes_fraction": 0.0,
+        "augment": False,
+        "steps": 100_000,
+    },
+    "default": {"loss": "default"},
+    # For a processor without a GPU: small parts of the body, each used a few times.
+    "cpu": {
+        "loss": "default",
+        "learning_rate": 1e-3,
+        "shape": (48, 48, 48),
+        "zoom": (1.0, 3.0),
+        "steps": 4000,
+        "reuse": 3,
+        "validation_shape": (72, 72, 64),
+        "validate_every": 200,
+        "checkpoint_every": 100,
+        "spacing": 2.0,
+        "crop": True,
+    },
+}
+"""Presets: the name of the objective in the model, and the settings that a preset brings unless they are given."""
+
+
+def with_preset(output: Path | str, preset: str = "default", **given: Any) -> TrainingSettings:
+    """Settings of a preset; what is given explicitly, and is not None, goes before what the preset says.
+
+    Raises:
+        InputError: unknown preset or setting, or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    known = {field.name for field in fields(TrainingSettings)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise InputError(f"Unknown settings: {', '.join(unknown)}.")
+    base = {name: value for name, value in PRESETS[preset].items() if name != "loss"}
+    base.update({name: value for name, value in given.items() if value is not None})
+    return replace(TrainingSettings(output=Path(output)), preset=preset, **base)

@@ -1,0 +1,316 @@
+"""The training loop: data, network, objective, optimiser, validation, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import Cancelled, InputError
+from ..model import RegistrationNetwork, build_network, load_weights, save_weights, warp
+from . import checkpoint, distributed
+from .case import Case
+from .log import Board, ProgressBar, Table, draw_curves
+from .own_files import FileSource
+from .phantoms import PhantomSource, validation_phantom
+from .sampling import Steps, loader
+from .schedule import learning_rate
+from .settings import TrainingSettings
+from .validation import mean_scores, score
+
+_LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
+_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training ends with.
+
+    Attributes:
+        weights: file of the best weights by validation, or None if there was no validation.
+        steps: steps done, those before a resumption included.
+        best: figures of the best validation.
+        seconds: time of this call; `waiting` is the share of it spent waiting for data.
+        finished: False if the time limit ended it early.
+    """
+
+    weights: Path | None
+    steps: int
+    best: dict[str, float | None]
+    seconds: float
+    waiting: float
+    finished: bool
+
+
+def train(
+    settings: TrainingSettings, progress: Callable[[str, float], None] | None = None, bar: bool = False
+) -> TrainingResult:
+    """Train a network, or continue to.
+
+    Args:
+        settings: what to do; writes into `settings.output`: settings.json, checkpoint.pt, best.pt, last.pt (weights
+            files), losses.csv, validation.csv, curves.svg and, where TensorBoard is installed, tensorboard/.
+        progress: called with ("training", fraction) after each step; may raise `Cancelled`, which leaves a checkpoint.
+        bar: show a progress bar on the terminal.
+
+    Raises:
+        InputError: bad data, a folder in use, settings that do not continue the run, a full disk, or a loss that is
+            not finite (with its step and case; the last checkpoint is kept).
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    processes = distributed.start(settings.device)
+    folder = None
+    try:
+        if processes.leads:
+            folder = checkpoint.RunFolder(settings)
+        processes.wait()
+        return Trainer(settings, processes, bar and processes.leads).run(progress)
+    finally:
+        if folder is not None:
+            folder.close()
+        processes.close()
+
+
+class Trainer:
+    """One training in one process."""
+
+    def __init__(self, settings: TrainingSettings, processes: distributed.Processes, bar: bool):
+        self.settings, self.processes, self.bar = settings, processes, bar
+        self.folder, self.device = settings.output, processes.device
+        stored = checkpoint.load(self.folder, settings, processes.world) if settings.resume else None
+        torch.manual_seed(settings.seed)
+        self.network: RegistrationNetwork = _start_network(settings).to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.objective = settings.loss()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
+        self.step, self.best, self.seconds = 0, {}, 0.0
+        if stored is not None:
+            self._restore(stored)
+        elif processes.leads:
+            checkpoint.write_settings(self.folder, settings)
+        self.parallel = self.network
+        if processes.world > 1:
+            self.parallel = torch.nn.parallel.DistributedDataParallel(
+                self.network, device_ids=[self.device] if self.device.type == "cuda" else None
+            )
+        self.files = self._own_files()
+        self.validation = self._validation_cases() if processes.leads else []
+        self.losses = self.scores = None
+        if processes.leads:
+            self.losses = Table(self.folder / "losses.csv", self.step)
+            self.scores = Table(self.folder / "validation.csv", self.step)
+        self.board = Board(self.folder / "tensorboard", processes.leads)
+        self.pending: list[tuple[int, tuple[str, ...], dict[str, torch.Tensor]]] = []
+
+    def run(self, progress: Callable[[str, float], None] | None) -> TrainingResult:
+        """Train up to the last step."""
+        s, start, waited = self.settings, time.monotonic(), 0.0
+        first, earlier = self.step, self.seconds
+        bar = ProgressBar(s.steps, self.step, self.bar)
+        source_device = torch.device("cpu") if s.workers else self.device
+        phantoms = PhantomSource(s.shape, s.zoom, s.shapes_fraction, s.seed, source_device)
+        batches = iter(
+            loader(
+                Steps(s, phantoms, self.files, self.processes.rank, self.processes.world),
+                self.step,
+                s.workers,
+                self.device,
+            )
+        )
+        stop = False
+        try:
+            if self.step == 0:
+                self._validate()
+            while self.step < s.steps and not stop:
+                before = time.monotonic()
+                case = next(batches).to(self.device)
+                waited += time.monotonic() - before
+                self._train_step(case)
+                self.step += 1
+                self.seconds = earlier + time.monotonic() - start
+                if (
+                    self.device.type == "cpu"
+                    or len(self.pending) >= _LOOK_EVERY
+                    or self._is_due(s.checkpoint_every, s.validate_every)
+                ):
+                    self._look(bar)
+                if self._is_due(s.validate_every):
+                    self._validate()
+                stop = self.processes.agree(bool(s.time_limit) and time.monotonic() - start > 60 * s.time_limit)
+                if self._is_due(s.checkpoint_every) or stop:
+                    self._save()
+                if progress is not None:
+                    progress("training", self.step / s.steps)
+        except Cancelled:
+            self._look(bar)
+            self._save()
+            raise
+        finally:
+            bar.close()
+            self.board.close()
+        if self.step > first and not self._is_due(s.validate_every) and not stop:
+            self._validate()
+        weights = self.folder / "best.pt"
+        seconds = time.monotonic() - start
+        return TrainingResult(
+            weights if weights.is_file() else None,
+            self.step,
+            self.best,
+            seconds,
+            waited / max(seconds, 1e-9),
+            self.step >= s.steps,
+        )
+
+    def _is_due(self, *intervals: int) -> bool:
+        return self.step == self.settings.steps or any(self.step % interval == 0 for interval in intervals)
+
+    def _train_step(self, case: Case) -> None:
+        s = self.settings
+        rate = learning_rate(self.step, s.steps, s.learning_rate, s.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        kind = _PRECISIONS[s.precision]
+        with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
+            prediction = self.parallel(case.moving, case.fixed)
+        loss = self.objective(
+            prediction, case.moving, case.fixed, fixed_mask=case.fixed_mask, moving_mask=case.moving_mask
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss.total).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        values = {"total": loss.total.detach(), **{name: value.detach() for name, value in loss.terms.items()}}
+        self.pending.append((self.step + 1, case.names, {**values, "learning_rate": torch.tensor(rate)}))
+
+    def _look(self, bar: ProgressBar) -> None:
+        """Read the losses of the last steps, stop if one is not finite, write them down."""
+        rows = []
+        for step, names, values in self.pending:
+            numbers = {
+                name: float(self.processes.mean(value)) if name != "learning_rate" else float(value)
+                for name, value in values.items()
+            }
+            bad = not all(torch.isfinite(torch.tensor(list(numbers.values()))))
+            if self.processes.agree(bad):
+                kept = self.folder / checkpoint.NAME
+                good = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint yet"
+                raise InputError(
+                    f"The loss is not finite at step {step} (case {', '.join(names)}): {numbers}. Training stopped; "
+                    f"{good}. Lower the learning rate or look at that case."
+                )
+            rows.append({"step": step, **numbers})
+        self.pending.clear()
+        if not rows or not self.processes.leads:
+            return
+        self.losses.add(rows)
+        self.board.scalars(rows[-1], rows[-1]["step"], "loss")
+        best = f", Dice {100 * self.best['dice']:.1f} %" if self.best.get("dice") else ""
+        bar.show(self.step, f"loss {rows[-1]['total']:.4f}{best}")
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        """Score the network; the leading process only, the others wait."""
+        if self.validation:
+            self.network.eval()
+            rows, losses = [], []
+            for case in self.validation:
+                case = case.to(self.device)
+                prediction = self.network(case.moving, case.fixed)
+                losses.append(
+                    float(
+                        self.objective(
+                            prediction,
+                            case.moving,
+                            case.fixed,
+                            fixed_mask=case.fixed_mask,
+                            moving_mask=case.moving_mask,
+                        ).total
+                    )
+                )
+                rows.append(score(prediction.displacement, case))
+            figures = {"loss": sum(losses) / len(losses), **mean_scores(rows)}
+            self.scores.add([{"step": self.step, "minutes": self.seconds / 60, **figures}])
+            self.board.scalars(figures, self.step, "validation")
+            self.board.panel(case.fixed, case.moving, warp(case.moving, prediction.displacement), self.step)
+            if not self.best or _goodness(figures) > _goodness(self.best):
+                self.best = {"step": self.step, **figures}
+                self._save_weights("best.pt")
+            draw_curves(self.losses, self.scores, self.folder / "curves.svg")
+        self.processes.wait()
+
+    def _save(self) -> None:
+        if self.processes.leads:
+            self._save_weights("last.pt")
+            checkpoint.save(
+                self.folder,
+                {
+                    "settings": self.settings.as_dict(),
+                    "world": self.processes.world,
+                    "step": self.step,
+                    "best": self.best,
+                    "seconds": self.seconds,
+                    "network": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                },
+            )
+        self.processes.wait()
+
+    def _save_weights(self, name: str) -> None:
+        data = "phantoms" if self.settings.data is None else "own files"
+        metadata = {
+            "steps": self.step,
+            "data": data,
+            "preset": self.settings.preset,
+            "shape": list(self.settings.shape),
+            "validation": {k: v for k, v in self.best.items() if isinstance(v, (int, float))},
+        }
+        try:
+            save_weights(self.network, self.folder / name, metadata)
+        except OSError as error:
+            raise InputError(
+                f"The weights {self.folder / name} could not be written ({error}); the checkpoint is intact."
+            ) from error
+
+    def _restore(self, stored: dict) -> None:
+        self.network.load_state_dict(stored["network"])
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.scaler.load_state_dict(stored["scaler"])
+        self.step, self.best, self.seconds = stored["step"], stored["best"], stored["seconds"]
+
+    def _own_files(self) -> FileSource | None:
+        s = self.settings
+        if s.data is None:
+            return None
+        # One process prepares the arrays, the others find them.
+        if not self.processes.leads:
+            self.processes.wait()
+        files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization)
+        if self.processes.leads:
+            self.processes.wait()
+        return files
+
+    def _validation_cases(self) -> list[Case]:
+        s = self.settings
+        if self.files is not None:
+            return [self.files.validation_case(i) for i in range(len(self.files.validation))]
+        return [
+            validation_phantom(i, s.validation_shape or s.shape, 1.0, self.device).to(torch.device("cpu"))
+            for i in range(s.validation_cases)
+        ]
+
+
+def _start_network(settings: TrainingSettings) -> RegistrationNetwork:
+    if settings.weights is None:
+        return build_network(settings.method)
+    return load_weights(settings.weights, settings.method)
+
+
+def _goodness(figures: dict[str, float | None]) -> float:
+    """What the best weights are chosen by: Dice where there are labels, the objective where there are none."""
+    return figures["dice"] if figures.get("dice") is not None else -figures["loss"]

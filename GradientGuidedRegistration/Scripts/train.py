@@ -1,0 +1,93 @@
+"""Train a registration network on generated phantoms or on own CT-MR pairs.
+
+    python train.py --output run                                  phantoms, default preset
+    python train.py --output run --preset cpu                     small crops, for a machine without a GPU
+    python train.py --output run --data pairs.csv --crop          own pairs
+    torchrun --nproc_per_node=2 train.py --output run             several processes
+    Slicer --no-splash --no-main-window --python-script train.py --output run
+    python train.py --output run --resume                         continue after an interruption (same options)
+
+Own pairs: a CSV with the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training,
+validation, test), paths relative to it; or a folder with one folder a case that holds fixed.nii.gz and moving.nii.gz
+(or mr, ct) and perhaps fixed_labels and moving_labels. Fixed is the MR, moving the CT. Exit status: 0 done, 2 bad
+input, 130 interrupted (a checkpoint is kept).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. Options without a value here take that of the preset."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--output", required=True, type=Path, help="folder of the run")
+    p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
+    p.add_argument("--data", type=Path, help="folder or CSV of own pairs; phantoms if left out")
+    p.add_argument("--preset", default="default", help="default, cpu, paper-abdomen or paper-kidney")
+    p.add_argument("--method", help="gated, average, vm or vm-concat")
+    p.add_argument("--steps", type=int)
+    p.add_argument("--learning-rate", type=float)
+    p.add_argument("--schedule", help="constant or cosine")
+    p.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"), help="voxels that the network sees in a step")
+    p.add_argument("--spacing", type=float, help="working voxel size of own pairs in mm")
+    p.add_argument("--crop", action="store_const", const=True, help="random crops of own pairs instead of their middle")
+    p.add_argument(
+        "--zoom", type=float, nargs=2, metavar=("FROM", "TO"), help="size of the phantom relative to the shape"
+    )
+    p.add_argument("--shapes-fraction", type=float, help="share of contrast-free shapes among the phantoms")
+    p.add_argument("--phantom-fraction", type=float, help="share of phantoms beside own pairs")
+    p.add_argument("--reuse", type=int, help="steps that each phantom is used for")
+    p.add_argument("--initialization", help="own pairs: none or rigid")
+    p.add_argument("--batch", type=int)
+    p.add_argument("--alpha", type=float, help="weight of the gradient similarity (eq. 2)")
+    p.add_argument("--beta", type=float, help="weight of the gradient field's roughness")
+    p.add_argument("--gamma", type=float, help="weight of the final field's roughness")
+    p.add_argument("--descriptor", help="mind or mind-ssc")
+    p.add_argument("--precision", help="float32, bfloat16 or float16")
+    p.add_argument("--seed", type=int)
+    p.add_argument("--workers", type=int, help="processes that prepare data (0: the training process, on its device)")
+    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--device", help="auto, cpu, cuda or mps")
+    p.add_argument("--validate-every", type=int)
+    p.add_argument("--checkpoint-every", type=int)
+    p.add_argument("--validation-cases", type=int)
+    p.add_argument("--validation-shape", type=int, nargs=3, metavar=("D", "H", "W"))
+    p.add_argument("--weights", type=Path, help="weights to start from")
+    p.add_argument("--time-limit", type=float, help="minutes")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train; returns the exit status."""
+    options = vars(parser().parse_args(arguments))
+    quiet = options.pop("quiet")
+    from GradientGuidedRegistrationLib import headless
+    from GradientGuidedRegistrationLib.errors import InputError
+    from GradientGuidedRegistrationLib.training.settings import with_preset
+
+    try:
+        result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
+    except InputError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("train.py: interrupted; continue with --resume", file=sys.stderr)
+        return 130
+    dice = result.best.get("dice")
+    figures = f", best validation Dice {100 * dice:.2f} % at step {result.best['step']}" if dice else ""
+    early = "" if result.finished else " (time limit reached; continue with --resume)"
+    waiting = f"{100 * result.waiting:.0f} % of it waiting for data"
+    print(f"{result.steps} steps in {result.seconds:.0f} s, {waiting}{figures}; weights: {result.weights}{early}")
+    return 0
+
+
+if __name__ == "__main__":
+    from GradientGuidedRegistrationLib import headless
+
+    headless.leave(main())
