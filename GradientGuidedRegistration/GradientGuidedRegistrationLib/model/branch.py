@@ -47,8 +47,7 @@ class VoxelMorphBranch(nn.Module):
         super().__init__()
         self.encoder = _chain(channels, shape.encoder, stride=2)
         skips = (channels, *shape.encoder)[-2::-1]
-        stages = [(filters,) for filters in shape.decoder]
-        stages[-1] += shape.half
+        stages = [(filters,) for filters in shape.decoder[:-1]] + [(shape.decoder[-1], *shape.half)]
         self.decoder = nn.ModuleList()
         width = shape.encoder[-1]
         for stage, skip in zip(stages, skips):

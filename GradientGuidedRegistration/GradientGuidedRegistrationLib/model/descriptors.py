@@ -6,30 +6,40 @@ which compares the six neighbours with each other and not with the noisy centre.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from .box import box_mean, replicate
 from .checks import check_same_grid, check_volume
-
-Offset = tuple[int, int, int]
+from .patch_distances import Offset, Pairs
+from .self_similarity import Descriptor, variance_within_range
 
 CENTRE: Offset = (0, 0, 0)
 NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 # The pairs of patches that each channel compares, in units of the dilation, array order.
-MIND_PAIRS: tuple[tuple[Offset, Offset], ...] = tuple((CENTRE, neighbour) for neighbour in NEIGHBOURS)
+MIND_PAIRS: Pairs = tuple((CENTRE, neighbour) for neighbour in NEIGHBOURS)
 # The twelve pairs of neighbours that touch diagonally, in the channel order of Heinrich's own programs.
-SSC_PAIRS: tuple[tuple[Offset, Offset], ...] = (
+SSC_PAIRS: Pairs = (
     ((1, 0, 0), (0, -1, 0)), ((0, 1, 0), (-1, 0, 0)), ((0, -1, 0), (-1, 0, 0)), ((0, 1, 0), (1, 0, 0)),
     ((0, -1, 0), (0, 0, -1)), ((0, 1, 0), (0, 0, 1)), ((0, 0, -1), (-1, 0, 0)), ((1, 0, 0), (0, 0, 1)),
     ((0, 1, 0), (0, 0, -1)), ((0, 0, 1), (0, -1, 0)), ((1, 0, 0), (0, 0, -1)), ((0, 0, 1), (-1, 0, 0)),
 )  # fmt: skip
 
-# The variance estimate is kept within these multiples of its mean over the volume, so that flat regions do not divide
-# by zero.
-VARIANCE_RANGE = (1e-3, 1e3)
+
+def mind_descriptor(radius: int = 1, dilation: int = 1) -> Descriptor:
+    """Return MIND as an object, whose `difference` is the paper's similarity."""
+    return Descriptor(MIND_PAIRS, radius, dilation, subtract_minimum=False)
+
+
+def mind_ssc_descriptor(radius: int = 1, dilation: int = 2) -> Descriptor:
+    """Return MIND-SSC as an object, whose `difference` is the similarity that replaces the paper's by default."""
+    return Descriptor(SSC_PAIRS, radius, dilation, subtract_minimum=True)
+
+
+DESCRIPTORS: dict[str, Callable[..., Descriptor]] = {"mind": mind_descriptor, "mind-ssc": mind_ssc_descriptor}
 
 
 def mind(image: Tensor, radius: int = 1, dilation: int = 1, mask: Tensor | None = None) -> Tensor:
@@ -42,20 +52,18 @@ def mind(image: Tensor, radius: int = 1, dilation: int = 1, mask: Tensor | None 
     Returns:
         (B, 6, D, H, W) in (0, 1], channels −D, +D, −H, +H, −W, +W.
     """
-    return _descriptor(image, MIND_PAIRS, radius, dilation, mask, subtract_minimum=False)
+    return _describe(image, mind_descriptor(radius, dilation), mask)
 
 
 def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2, mask: Tensor | None = None) -> Tensor:
-    """Return MIND-SSC: exp(−(D_p − min D_p) / V) for the twelve pairs of neighbours at distance `dilation` that share
-    a corner.
+    """Return MIND-SSC: exp(−(D_p − min D_p) / V) for the twelve pairs of neighbours that are not opposite.
 
     Args:
         image: (B, 1, D, H, W).
         radius: patches are cubes of side 2·radius + 1 voxels.
         dilation: distance of the neighbours from the centre in voxels.
-        mask: (B, 1, D, H, W), 1 where the image means something; differences with a voxel outside do not count, so
-            that the rim of a field of view leaves no trace in the descriptors. Where nothing counts the descriptor is
-            1.
+        mask: (B, 1, D, H, W), 1 where the image means something. Differences with a voxel outside do not count, so the
+            rim of a field of view leaves no trace in the descriptors; where nothing counts they are 1.
 
     Returns:
         (B, 12, D, H, W) in (0, 1], channels in the order of Heinrich's programs.
@@ -63,44 +71,37 @@ def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2, mask: Tensor | N
     Raises:
         InputError: wrong shape or type, mask on another grid, radius below 0 or dilation below 1.
     """
-    return _descriptor(image, SSC_PAIRS, radius, dilation, mask, subtract_minimum=True)
+    return _describe(image, mind_ssc_descriptor(radius, dilation), mask)
 
 
-def _descriptor(image, pairs, radius, dilation, mask, subtract_minimum) -> Tensor:
+def _describe(image: Tensor, descriptor: Descriptor, mask: Tensor | None) -> Tensor:
     check_volume("image", image, channels=1)
-    if radius < 0 or dilation < 1:
-        raise InputError(f"radius must be at least 0 and dilation at least 1, but they are {radius} and {dilation}.")
     volume = image.to(torch.promote_types(image.dtype, torch.float32))
     if mask is None:
-        distance = box_mean(_squared_differences(volume, pairs, dilation), radius)
-        counts = None
-    else:
-        check_volume("mask", mask, channels=1)
-        check_same_grid("image", image, "mask", mask)
-        both = _products(mask.to(volume.dtype), pairs, dilation)
-        distance = box_mean(_squared_differences(volume, pairs, dilation) * both, radius)
-        counts = box_mean(both, radius)
-        distance = distance / counts.clamp_min(1e-6)
-    if subtract_minimum:
+        return descriptor(volume).to(image.dtype)
+    check_volume("mask", mask, channels=1)
+    check_same_grid("image", image, "mask", mask)
+    return _describe_inside(volume, descriptor, mask.to(volume.dtype)).to(image.dtype)
+
+
+def _describe_inside(volume: Tensor, descriptor: Descriptor, mask: Tensor) -> Tensor:
+    """The descriptor with the mean of each patch over the differences that count: the formula, one step a line."""
+    pairs, dilation = descriptor.pairs, descriptor.dilation
+    weight = _products(mask, pairs, dilation)
+    distance = box_mean(_squared_differences(volume, pairs, dilation) * weight, descriptor.radius)
+    distance = distance / box_mean(weight, descriptor.radius).clamp_min(1e-6)
+    if descriptor.subtract_minimum:
         distance = distance - distance.amin(dim=1, keepdim=True)
-    variance = distance.mean(dim=1, keepdim=True)
-    return torch.exp(-distance / _within_range(variance)).to(image.dtype)
+    return torch.exp(-distance / variance_within_range(distance.mean(dim=1, keepdim=True)))
 
 
-def _within_range(variance: Tensor) -> Tensor:
-    """Return the variance kept within `VARIANCE_RANGE` of its mean, without reading that mean back from the device."""
-    mean = variance.detach().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(torch.finfo(variance.dtype).tiny * 1e4)
-    low, high = VARIANCE_RANGE
-    return torch.minimum(torch.maximum(variance, mean * low), mean * high)
-
-
-def _squared_differences(volume: Tensor, pairs: tuple[tuple[Offset, Offset], ...], dilation: int) -> Tensor:
+def _squared_differences(volume: Tensor, pairs: Pairs, dilation: int) -> Tensor:
     """Return (I(x + a·dilation) − I(x + b·dilation))² for each pair (a, b), (B, len(pairs), D, H, W)."""
     shifted = _Shifted(volume, dilation)
     return torch.cat([shifted[a] - shifted[b] for a, b in pairs], dim=1).square()
 
 
-def _products(volume: Tensor, pairs: tuple[tuple[Offset, Offset], ...], dilation: int) -> Tensor:
+def _products(volume: Tensor, pairs: Pairs, dilation: int) -> Tensor:
     """Return I(x + a·dilation) · I(x + b·dilation) for each pair (a, b), (B, len(pairs), D, H, W)."""
     shifted = _Shifted(volume, dilation)
     return torch.cat([shifted[a] * shifted[b] for a, b in pairs], dim=1)

@@ -20,7 +20,8 @@ from .transformer import warp
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """Return the one field that does both: warp(warp(I, first), second) = warp(I, compose(first, second)).
 
-    As maps of points it is (id + first) ∘ (id + second): compose(first, second)(x) = second(x) + first(x + second(x)).
+    As maps of points it is (id + first) ∘ (id + second): compose(first, second)(x) = second(x) + first(x +
+    second(x)).
 
     Args:
         first, second: (B, 3, D, H, W) in voxels on one grid; B may be 1 for either.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from ..errors import InputError
 from .checks import check_same_grid, check_volume
-from .descriptors import mind, mind_ssc
+from .descriptors import DESCRIPTORS
 from .gradient import gradient_magnitude
 from .network import Prediction
 from .regularity import REGULARITIES
+from .self_similarity import Descriptor
 from .transformer import warp
-
-DESCRIPTORS: dict[str, Callable[..., Tensor]] = {"mind": mind, "mind-ssc": mind_ssc}
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class LossTerms:
 class RegistrationLoss:
     """L = L_isim + α·L_gsim + γ·L_igreg + β·L_greg, eq. 2; a network of a single branch has L_isim + γ·L_igreg.
 
-    alpha, beta, gamma: weights of the gradient similarity, of the gradient field's and of the final field's roughness.
+    alpha, beta, gamma: weights of the gradient similarity, of the gradient field's and of the final field's
+        roughness.
     descriptor: "mind" (eq. 4) or "mind-ssc"; their mean absolute difference is the similarity, eq. 5.
     descriptor_options: radius and dilation, for example; empty for the descriptor's own.
     regularity: "mean-squared", or "sum-of-norms" for eq. 3 to the letter.
@@ -87,11 +87,14 @@ class RegistrationLoss:
             if mask is not None:
                 check_volume(name, mask, 1)
                 check_same_grid("fixed image", fixed, name, mask)
-        return PairObjective(self, moving, fixed, fixed_mask, moving_mask)
+        return PairObjective(self, _constant(moving), _constant(fixed), fixed_mask, moving_mask)
 
-    def describe_image(self, image: Tensor) -> Tensor:
-        """Return the descriptors of an image (B, 1, D, H, W)."""
-        return DESCRIPTORS[self.descriptor](image, **self.descriptor_options)
+    def build_descriptor(self) -> Descriptor:
+        return DESCRIPTORS[self.descriptor](**self.descriptor_options)
+
+
+def _constant(image: Tensor) -> Tensor:
+    return image.detach().to(torch.promote_types(image.dtype, torch.float32))
 
 
 class PairObjective:
@@ -106,10 +109,8 @@ class PairObjective:
         moving_mask: Tensor | None,
     ) -> None:
         self.loss, self.moving, self.fixed = loss, moving, fixed
+        self.descriptor = loss.build_descriptor()
         self.fixed_mask, self.moving_mask = fixed_mask, moving_mask
-        self._fixed_features: Tensor | None = None
-        self._moving_gradient: Tensor | None = None
-        self._fixed_gradient_features: Tensor | None = None
 
     def __call__(self, prediction: Prediction) -> LossTerms:
         """Return the total and the terms for a prediction; differentiable in its displacements."""
@@ -126,26 +127,31 @@ class PairObjective:
             total = total + loss.alpha * terms["gradient_similarity"] + loss.beta * terms["gradient_smoothness"]
         return LossTerms(total, terms)
 
+    @cached_property
+    def fixed_features(self) -> Tensor:
+        """Descriptors of the fixed image."""
+        return self.descriptor(self.fixed)
+
+    @cached_property
+    def moving_gradient(self) -> Tensor:
+        """Gradient map of the moving image, which φg warps: eq. 5 does not take the gradient of a warped image."""
+        return gradient_magnitude(self.moving)
+
+    @cached_property
+    def fixed_gradient_features(self) -> Tensor:
+        """Descriptors of the fixed image's gradient map."""
+        return self.descriptor(gradient_magnitude(self.fixed))
+
     def image_similarity(self, displacement: Tensor) -> Tensor:
         """L_isim of eq. 5: the warped moving image against the fixed one; lower is more alike."""
-        if self._fixed_features is None:
-            self._fixed_features = self.loss.describe_image(self.fixed).detach()
-        return self._difference(self.moving, displacement, self._fixed_features)
+        return self._difference(self.moving, displacement, self.fixed_features)
 
     def gradient_similarity(self, displacement: Tensor) -> Tensor:
         """L_gsim of eq. 5: the warped gradient map of the moving image against that of the fixed one."""
-        if self._fixed_gradient_features is None:
-            self._moving_gradient = gradient_magnitude(self.moving).detach()
-            self._fixed_gradient_features = self.loss.describe_image(gradient_magnitude(self.fixed)).detach()
-        return self._difference(self._moving_gradient, displacement, self._fixed_gradient_features)
+        return self._difference(self.moving_gradient, displacement, self.fixed_gradient_features)
 
     def _difference(self, moving: Tensor, displacement: Tensor, fixed_features: Tensor) -> Tensor:
-        features = self.loss.describe_image(warp(moving, displacement))
-        weight = self._weight(displacement)
-        if weight is None:
-            return F.l1_loss(features, fixed_features)
-        error = (features - fixed_features).abs().mean(dim=1, keepdim=True)
-        return (error * weight).sum() / weight.sum().clamp_min(1.0)
+        return self.descriptor.difference(warp(moving, displacement), fixed_features, self._weight(displacement))
 
     def _weight(self, displacement: Tensor) -> Tensor | None:
         """Return by how much each voxel of the fixed grid counts, (B, 1, D, H, W), or None if all count."""

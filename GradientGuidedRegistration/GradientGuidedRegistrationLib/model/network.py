@@ -41,8 +41,8 @@ class RegistrationNetwork(nn.Module):
 
     Both images are (B, C, D, H, W) of one size, any size, with intensities in [0, 1] and C = `image_channels`.
 
-    Raises `InputError` on wrong shapes always, and on NaN or infinity where looking costs no wait: on the CPU, and on a
-    GPU outside of training mode.
+    Raises `InputError` on wrong shapes always, and on NaN or infinity where looking costs no wait: on the CPU, and on
+    a GPU outside of training mode.
     """
 
     def __init__(self, image_channels: int = 1, backbone: str = "b") -> None:

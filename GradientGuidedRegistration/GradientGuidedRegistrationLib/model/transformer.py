@@ -58,16 +58,17 @@ def _sampling_grid(displacement: Tensor) -> Tensor:
 
 def _sample(source: Tensor, grid: Tensor, mode: str) -> Tensor:
     """`grid_sample` over (B, C, D, H, W) and (B, D, H, W, 3), with all CPU threads at work even for a batch of one."""
-    options = {"mode": mode, "padding_mode": "border", "align_corners": True}
     batch, depth, height, width = grid.shape[:4]
+    # On the CPU PyTorch divides the work of a 5-D grid_sample over the batch only. Slabs of the output are
+    # independent, so they can stand in for a batch: the source is shared by a stride of zero, not copied.
     slabs = _slabs(depth) if batch == 1 and grid.device.type == "cpu" else 1
-    if slabs == 1:
-        return F.grid_sample(source, grid, **options)
-    # On the CPU PyTorch divides the work of a 5-D grid_sample over the batch only. Slabs of the output are independent,
-    # so they can stand in for a batch: the source is shared by a stride of zero, not copied.
-    grid = grid.reshape(slabs, depth // slabs, height, width, 3)
-    sampled = F.grid_sample(source.expand(slabs, -1, -1, -1, -1), grid, **options)
-    return sampled.transpose(0, 1).reshape(1, -1, depth, height, width)
+    if slabs > 1:
+        grid = grid.reshape(slabs, depth // slabs, height, width, 3)
+        source = source.expand(slabs, -1, -1, -1, -1)
+    sampled = F.grid_sample(source, grid, mode=mode, padding_mode="border", align_corners=True)
+    if slabs > 1:
+        sampled = sampled.transpose(0, 1).reshape(1, -1, depth, height, width)
+    return sampled
 
 
 def _slabs(depth: int) -> int:

@@ -84,8 +84,8 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
         name: the network that is wanted ("gated", ...); None takes whatever the file holds.
 
     Raises:
-        InputError: no such file, not one of ours, cut short, with code in it, of a later version, another network than
-            `name`, or with parameters that do not fit or are not finite. The message names the file.
+        InputError: no such file, not one of ours, cut short, with code in it, of a later version, another network
+            than `name`, or with parameters that do not fit or are not finite. The message names the file.
     """
     path = Path(path)
     content = _read(path)
