@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .fields import affine_parts
 from .grid import Grid, antialiased, covering_grid
 from .intensity import Normalized
 
@@ -72,7 +73,7 @@ def align(
     Raises:
         InputError: when the images do not overlap and may not be moved, or lie implausibly far apart.
     """
-    start = initial or sitk.Euler3DTransform()
+    start = initial or _identity(fixed.image)
     _check_overlap(fixed.image, moving.image, start, initialization)
     if initialization == "none":
         return start
@@ -84,11 +85,13 @@ def align(
     for number, spacing in enumerate(_finer_spacings(fixed.image)):
         level = Level.at(fixed, moving, spacing)
         progress(0.5 + 0.2 * number)
-        rigid = _better(level, rigid, _optimize(level, rigid, seed))
+        rigid = _best(level, (_optimize(level, rigid, seed), rigid))
+    if initial is None:  # a small motion can be lost at 8 mm: what the scanner says has a say at the finest level, too
+        rigid = _best(level, (rigid, _optimize(level, start, seed), start))
     if initialization == "rigid":
         return rigid
     affine = _optimize(level, _as_affine(rigid, level), seed)
-    return _better(level, rigid, affine) if _plausible(affine, rigid) else rigid
+    return _best(level, (rigid, affine)) if _plausible(affine) else rigid
 
 
 def _best_rigid(level: Level, seed: int, progress: Callable[[float], None]) -> sitk.Transform:
@@ -130,8 +133,7 @@ def _starts(level: Level) -> Iterator[sitk.Euler3DTransform]:
     angles = [np.zeros(3)] + [sign * np.radians(15) * np.eye(3)[axis] for axis in range(3) for sign in (-1, 1)]
     for translation in translations:
         for rotation in angles:
-            start = sitk.Euler3DTransform()
-            start.SetCenter(fixed.center)
+            start = _identity(level.fixed)
             start.SetRotation(*rotation)
             start.SetTranslation(translation)
             yield start
@@ -176,8 +178,15 @@ def _optimize(level: Level, start: sitk.Transform, seed: int) -> sitk.Transform:
     return transform
 
 
-def _better(level: Level, first: sitk.Transform, second: sitk.Transform) -> sitk.Transform:
-    return second if level.mutual_information(second) > level.mutual_information(first) else first
+def _best(level: Level, transforms: tuple[sitk.Transform, ...]) -> sitk.Transform:
+    """Return the transform with the highest mutual information, the first of equals."""
+    return max(transforms, key=level.mutual_information)
+
+
+def _identity(image: sitk.Image) -> sitk.Euler3DTransform:
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(Grid.of(image).center)
+    return transform
 
 
 def _as_affine(transform: sitk.Transform, level: Level) -> sitk.AffineTransform:
@@ -187,20 +196,17 @@ def _as_affine(transform: sitk.Transform, level: Level) -> sitk.AffineTransform:
         InputError: when ``transform`` bends: a displacement field cannot be refined linearly.
     """
     center = Grid.of(level.fixed).center
-    image = np.array(transform.TransformPoint(center))
-    columns = [np.array(transform.TransformPoint(center + 100 * axis)) - image for axis in np.eye(3)]
-    matrix = np.stack(columns, axis=1) / 100
-    corner = center + np.array([70.0, -40.0, 90.0])
-    if np.abs(np.array(transform.TransformPoint(corner)) - image - matrix @ (corner - center)).max() > 1e-3:
+    matrix, offset = affine_parts(transform, center)
+    if matrix is None:
         raise InputError("The initial transform is not linear; give initialization 'none' to start from it as it is.")
     affine = sitk.AffineTransform(3)
     affine.SetCenter(center)
     affine.SetMatrix(matrix.ravel())
-    affine.SetTranslation(image - center)
+    affine.SetTranslation(matrix @ center + offset - center)
     return affine
 
 
-def _plausible(affine: sitk.AffineTransform, rigid: sitk.Transform) -> bool:
+def _plausible(affine: sitk.AffineTransform) -> bool:
     """Say whether an affine result scales and shears a body by no more than a quarter."""
     scales = np.linalg.svd(np.array(affine.GetMatrix()).reshape(3, 3), compute_uv=False)
     return bool(scales.max() < 1.25 and scales.min() > 0.8)

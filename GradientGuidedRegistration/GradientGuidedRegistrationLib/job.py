@@ -1,0 +1,206 @@
+"""One registration from files to files: checked before the work, written whole after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from .errors import InputError
+from .registration.files import (
+    IMAGE_SUFFIXES,
+    TRANSFORM_SUFFIXES,
+    check_output,
+    read_image,
+    read_labels,
+    read_transform,
+    write_image,
+    write_text,
+    write_transform,
+)
+from .registration.result import Result
+from .registration.settings import Settings
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read, what to do and what to write; None where something is not given or not wanted.
+
+    Images are NIfTI, NRRD or MetaImage files or DICOM folders, segmentations label maps on any grid. ``transform`` takes
+    points of the fixed image to the moving one (LPS mm), which is what `SimpleITK.Resample(moving, fixed, …)` wants;
+    ``report`` is a folder. ``title`` heads the report.
+    """
+
+    fixed: Path
+    moving: Path
+    transform: Path | None = None
+    inverse_transform: Path | None = None
+    warped: Path | None = None
+    fixed_segmentation: Path | None = None
+    moving_segmentation: Path | None = None
+    warped_segmentation: Path | None = None
+    fixed_mask: Path | None = None
+    moving_mask: Path | None = None
+    initial_transform: Path | None = None
+    metrics: Path | None = None
+    report: Path | None = None
+    title: str = ""
+    settings: Settings = Settings()
+
+    def inputs(self) -> dict[str, Path]:
+        names = ("fixed", "moving", "fixed_segmentation", "moving_segmentation", "fixed_mask", "moving_mask",
+                 "initial_transform")  # fmt: skip
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def outputs(self) -> dict[str, Path]:
+        return {name: getattr(self, name) for name in OUTPUTS if getattr(self, name) is not None}
+
+
+OUTPUTS = {
+    "transform": TRANSFORM_SUFFIXES,
+    "inverse_transform": TRANSFORM_SUFFIXES,
+    "warped": IMAGE_SUFFIXES,
+    "warped_segmentation": IMAGE_SUFFIXES,
+    "metrics": (".json",),
+}
+
+
+def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
+    """Register as ``request`` says and write what it asks for.
+
+    Returns:
+        The metrics, as they are written to ``request.metrics``: "labels" and "mean" (Dice, ASD, HD95 before and after), folding,
+        Jacobian, displacement, mutual information, seconds by step, peak memory, device, settings, versions.
+
+    Raises:
+        InputError: before any work where input or output cannot be used; nothing is written then.
+    """
+    started = time.perf_counter()
+    _check_request(request)
+    fixed, moving = read_image(request.fixed, "fixed image"), read_image(request.moving, "moving image")
+    labels = {
+        name: read_labels(path, name.replace("_", " "))
+        for name, path in request.inputs().items()
+        if name.endswith(("segmentation", "mask"))
+    }
+    initial = None
+    if request.initial_transform is not None:
+        initial = read_transform(request.initial_transform, "initial transform")
+    read = time.perf_counter() - started
+
+    from .registration.pipeline import register
+
+    settings = replace(request.settings, inverse=request.settings.inverse or request.inverse_transform is not None)
+    result = register(
+        fixed, moving, settings, fixed_mask=labels.get("fixed_mask"), moving_mask=labels.get("moving_mask"),
+        initial_transform=initial, progress=progress,
+    )  # fmt: skip
+    segmentations = (labels.get("fixed_segmentation"), labels.get("moving_segmentation"))
+    metrics = _metrics(result, *segmentations)
+    metrics["seconds"] = {"read": read, **result.timings}
+    _write(request, result, fixed, moving, segmentations, metrics)
+    metrics["seconds"]["total"] = time.perf_counter() - started
+    metrics["peak_memory_mb"] = peak_memory_mb()
+    if request.metrics is not None:
+        write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", request.metrics)
+    return metrics
+
+
+def peak_memory_mb() -> float | None:
+    """Return the largest memory this process has had, in MB; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _check_request(request: Request) -> None:
+    for name, path in request.inputs().items():
+        if not Path(path).exists():
+            raise InputError(f"The {name.replace('_', ' ')} {path} does not exist; check the path.")
+    if request.warped_segmentation is not None and request.moving_segmentation is None:
+        raise InputError("A warped segmentation is wanted, but there is no moving segmentation to warp; give one.")
+    outputs = request.outputs() | ({"report": request.report} if request.report is not None else {})
+    if not outputs:
+        raise InputError("Nothing would be written; ask for at least a transform, a warped image, metrics or a report.")
+    taken = {Path(path).resolve(): name for name, path in request.inputs().items()}
+    for name, path in outputs.items():
+        role = name.replace("_", " ")
+        other = taken.setdefault(Path(path).resolve(), name)
+        if other != name:
+            raise InputError(f"The {role} {path} is also the {other.replace('_', ' ')}; give it a name of its own.")
+        if name == "report":
+            if Path(path).is_file():
+                raise InputError(f"The report folder {path} is a file; give the name of a folder.")
+            check_output(Path(path) / "report.html", "report")
+        else:
+            check_output(path, role, OUTPUTS[name])
+
+
+def _metrics(result: Result, fixed_labels: sitk.Image | None, moving_labels: sitk.Image | None) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    if fixed_labels is not None and moving_labels is not None:
+        from .evaluation import compare_labels
+
+        metrics |= compare_labels(fixed_labels, moving_labels, result.warp_labels(moving_labels, fixed_labels))
+    settings = asdict(result.settings)
+    settings["weights"] = None if settings["weights"] is None else str(settings["weights"])
+    return {
+        **metrics,
+        **result.quality,
+        "device": result.settings.device,
+        "seed": result.settings.seed,
+        "settings": settings,
+        "versions": result.versions,
+    }
+
+
+def _write(request: Request, result: Result, fixed, moving, segmentations, metrics: dict[str, Any]) -> None:
+    started = time.perf_counter()
+    if request.report is not None:
+        from .figures import write_report
+
+        write_report(
+            result, fixed, moving, request.report, fixed_labels=segmentations[0], moving_labels=segmentations[1],
+            case=request.title, metrics=metrics,
+        )  # fmt: skip
+        metrics["seconds"]["report"] = time.perf_counter() - started
+        started = time.perf_counter()
+    if request.warped is not None:
+        write_image(result.warp(moving, fixed), request.warped)
+    if request.warped_segmentation is not None:
+        write_image(result.warp_labels(segmentations[1], fixed), request.warped_segmentation)
+    if request.inverse_transform is not None:
+        write_transform(result.inverse_field, request.inverse_transform)
+    if request.transform is not None:
+        write_transform(result.field, request.transform)
+    metrics["seconds"]["write"] = time.perf_counter() - started
+
+
+def request_from(values: dict[str, Any], settings: Settings) -> Request:
+    """Return a request from texts by name, as a row of a table gives them; empty texts count as not given.
+
+    Raises:
+        InputError: for an unknown name, or without a fixed or a moving image.
+    """
+    known = {f.name for f in fields(Request)} - {"settings"}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"Unknown column {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
+    given = {name: value for name, value in values.items() if value not in (None, "")}
+    missing = [name for name in ("fixed", "moving") if name not in given]
+    if missing:
+        raise InputError(f"No {' and no '.join(missing)} image is given.")
+    return Request(
+        **{name: value if name == "title" else Path(value) for name, value in given.items()}, settings=settings
+    )

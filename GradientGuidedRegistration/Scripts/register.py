@@ -1,0 +1,195 @@
+"""Register a moving image (CT) to a fixed one (MR) from files, without a window.
+
+    python register.py --fixed mr.nii.gz --moving ct.nii.gz --transform ct_to_mr.h5 --warped ct_on_mr.nii.gz
+    Slicer --no-splash --no-main-window --python-script register.py --fixed … --moving … --transform …
+
+Exit status: 0 done, 2 bad input (one line on stderr says which and what to do), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from GradientGuidedRegistrationLib import headless  # noqa: E402
+from GradientGuidedRegistrationLib.command import ProgressBar, run_command, whole_number  # noqa: E402
+from GradientGuidedRegistrationLib.errors import InputError  # noqa: E402
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--fixed", help="fixed image, usually the MR: NIfTI, NRRD or MetaImage file, or DICOM folder")
+    parser.add_argument("--moving", help="moving image, usually the CT")
+    parser.add_argument("--transform", help="output: displacement field (.h5, .nrrd, .nii.gz, .mha), fixed to moving points, LPS mm")
+    parser.add_argument("--inverse-transform", help="output: the inverse field, moving to fixed points")
+    parser.add_argument("--warped", help="output: the moving image on the fixed grid")
+    parser.add_argument("--fixed-segmentation", help="label map of the fixed image")
+    parser.add_argument("--moving-segmentation", help="label map of the moving image")
+    parser.add_argument("--warped-segmentation", help="output: the moving segmentation on the fixed grid")
+    parser.add_argument("--fixed-mask", help="label map, non-zero where the fixed image counts")
+    parser.add_argument("--moving-mask", help="label map, non-zero where the moving image counts")
+    parser.add_argument("--initial-transform", help="fixed-to-moving transform to start from (ITK file or field)")
+    parser.add_argument("--initialization", choices=("none", "rigid", "affine"), default="rigid")
+    parser.add_argument("--method", default="gated", choices=("gated", "average", "vm", "vm-concat"), help="network")
+    parser.add_argument("--weights", help="weights file instead of the packaged one")
+    parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
+    parser.add_argument("--refine", type=whole_number, metavar="N", help="refinement iterations; 0 switches it off")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
+    parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")
+    parser.add_argument("--batch", metavar="CSV", help="many cases: a table with the columns name, fixed, moving and "
+                        "any of the other inputs; outputs are given once, with {name} in them")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no table")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Register and write; returns the exit status."""
+    options = parse_arguments(arguments)
+    return run_command(lambda: _batch(options) if options.batch else _single(options))
+
+
+PATHS = ("fixed", "moving", "transform", "inverse_transform", "warped", "fixed_segmentation", "moving_segmentation",
+         "warped_segmentation", "fixed_mask", "moving_mask", "initial_transform", "report", "metrics")  # fmt: skip
+OUTPUTS = ("transform", "inverse_transform", "warped", "warped_segmentation", "report", "metrics")
+
+
+def _single(options: argparse.Namespace) -> int:
+    from GradientGuidedRegistrationLib.job import request_from
+
+    request = request_from({name: getattr(options, name) for name in PATHS}, _settings(options))
+    _register(request, options.quiet)
+    return 0
+
+
+def _batch(options: argparse.Namespace) -> int:
+    """Register every case of a table; one that fails does not stop the others, but shows in the exit status."""
+    from GradientGuidedRegistrationLib.job import request_from
+
+    cases = _cases(Path(options.batch), options)
+    settings = _settings(options)
+    requests = {name: request_from(values, settings) for name, values in cases.items()}
+    rows, failures = [], 0
+    for number, (name, request) in enumerate(requests.items(), start=1):
+        if not options.quiet:
+            print(f"[{number}/{len(requests)}] {name}", flush=True)
+        row: dict[str, Any] = {"name": name}
+        try:
+            row["metrics"] = _register(replace(request, title=name), options.quiet)
+            if request.report is not None:
+                row["report"] = request.report / "report.html"
+        except InputError as error:
+            failures += 1
+            row["error"] = str(error)
+            print(f"{name}: {error}", file=sys.stderr)
+        rows.append(row)
+    if options.report:
+        from GradientGuidedRegistrationLib.figures import batch_report
+
+        batch_report(rows, Path(options.report.split("{name}")[0] or "."))
+    if failures:
+        raise InputError(f"{failures} of {len(requests)} cases failed; see above.")
+    return 0
+
+
+def _cases(table: Path, options: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Return the paths of each case by name; those in the table are relative to its folder."""
+    wrong = [f"--{name.replace('_', '-')}" for name in OUTPUTS
+             if getattr(options, name) and "{name}" not in getattr(options, name)]  # fmt: skip
+    if wrong:
+        raise InputError(f"With --batch, {', '.join(wrong)} must contain {{name}}, so that no case overwrites another.")
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"The table of cases {table} cannot be read: {error}.") from None
+    cases: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, start=2):
+        name = (row.pop("name", None) or "").strip()
+        if not name or name in cases or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
+            raise InputError(f"Line {number} of {table} needs a name of its own that can be a file name, not '{name}'.")
+        if None in row or None in row.values():
+            raise InputError(f"Line {number} of {table} has another number of columns than its header.")
+        unknown = sorted(set(row) & set(OUTPUTS))
+        if unknown:
+            raise InputError(f"The table {table} names outputs ({', '.join(unknown)}); give them as options instead.")
+        cases[name] = {column: str(table.parent / path.strip()) for column, path in row.items() if path.strip()}
+        cases[name] |= {o: getattr(options, o).replace("{name}", name) for o in OUTPUTS if getattr(options, o)}
+    if not cases:
+        raise InputError(f"The table of cases {table} holds no case.")
+    return cases
+
+
+def _settings(options: argparse.Namespace):
+    from GradientGuidedRegistrationLib.registration.device import pick_device
+    from GradientGuidedRegistrationLib.registration.models import weights_file
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    settings = Settings(
+        method=options.method,
+        weights=Path(options.weights) if options.weights else None,
+        use_network=not options.no_network,
+        initialization=options.initialization,
+        refine=options.refine,
+        spacing=options.spacing,
+        device=options.device,
+        seed=options.seed,
+    )
+    pick_device(settings.device)
+    weights_file(settings)
+    return settings
+
+
+def _register(request, quiet: bool) -> dict[str, Any]:
+    headless.start()
+    from GradientGuidedRegistration import GradientGuidedRegistrationLogic
+
+    with ProgressBar(quiet) as bar:
+        metrics = GradientGuidedRegistrationLogic().run(request, progress=bar)
+    if not quiet:
+        print(_summary(metrics))
+    return metrics
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    """A short table of what was measured."""
+    lines = []
+    if "labels" in metrics:
+        lines.append(f"{'label':<24}{'Dice before':>12}{'after':>8}{'ASD mm before':>15}{'after':>8}")
+        rows = [(row["name"], row["before"], row["after"]) for row in metrics["labels"].values()]
+        rows.append(("mean", metrics["mean"]["before"], metrics["mean"]["after"]))
+        for name, before, after in rows:
+            cells = [_cell(before["dice"]), _cell(after["dice"]), _cell(before["asd_mm"]), _cell(after["asd_mm"])]
+            lines.append(f"{name[:23]:<24}{cells[0]:>12}{cells[1]:>8}{cells[2]:>15}{cells[3]:>8}")
+    information = metrics["mutual_information"]
+    lines.append(f"mutual information      {information['before']:.3f} before, {information['after']:.3f} after")
+    moved = metrics["displacement_mm"]
+    lines.append(f"displacement            {moved['mean']:.1f} mm mean, {moved['max']:.1f} mm largest")
+    lines.append(f"folding                 {metrics['folding_percent']:.3f} % (smallest Jacobian {metrics['jacobian_min']:.2f})")
+    lines.append(f"network                 {metrics['network'] or 'none (no packaged weights)'}")
+    lines.append(f"time                    {metrics['seconds']['total']:.0f} s on {metrics['device']}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    status = main()
+    if headless.in_application():
+        import slicer
+
+        slicer.util.exit(status)
+    sys.exit(status)
