@@ -154,7 +154,7 @@ def ticks_between(low: float, high: float, about: int = 5) -> list[tuple[float, 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Powers of ten from `low` to `high`, and 2 and 5 times them where they are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
+    factors = (1, 2, 5) if last - first <= 3 else (1,)
     values = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     return [(value, f"{value:g}") for value in values if low * 0.999 <= value <= high * 1.001]
 

@@ -1,0 +1,102 @@
+"""SVG plots: well-formed, escaped, and drawn to scale."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as xml
+
+import numpy as np
+import pytest
+
+from GradientGuidedRegistrationLib.evaluation.axes import Axes, limits_of, log_ticks, ticks_between
+from GradientGuidedRegistrationLib.evaluation.plots import bar_plot, box_plot, histogram_plot, line_plot, quantile
+
+SVG = "{http://www.w3.org/2000/svg}"
+NASTY = "a <b> & \"c\" 'd'"
+
+
+def elements(svg, tag):
+    return list(xml.fromstring(svg).iter(SVG + tag))
+
+
+def words(svg):
+    return ["".join(item.itertext()) for item in elements(svg, "text")]
+
+
+def number(item, key):
+    return float(item.get(key))
+
+
+def test_words_are_escaped_and_there_is_a_title():
+    svg = bar_plot([NASTY], {NASTY: [1.0], "other": [2.0]}, title=NASTY, x_label=NASTY, y_label=NASTY)
+    assert words(svg).count(NASTY) == 5
+    assert elements(svg, "title")[0].text == NASTY
+
+
+def test_bars_are_to_scale():
+    svg = bar_plot(["a", "b"], {"before": [1.0, None], "after": [2.0, float("nan")]}, y_limits=(0, 2.5))
+    heights = [number(bar, "height") for bar in elements(svg, "rect") if bar.get("fill") in ("#3b6fb6", "#e08a2e")]
+    bars = [height for height in heights if height != 10]  # 10: the legend
+    assert len(bars) == 2 and bars[1] / bars[0] == pytest.approx(2, abs=0.02)
+    assert words(svg).count("–") == 2
+
+
+def test_line_breaks_at_gaps_and_is_to_scale():
+    svg = line_plot({"loss": [(0, 1.0), (1, 2.0), (2, None), (3, 3.0), (4, 1.0), (5, float("inf")), (6, 2.0)]})
+    curves = [[tuple(map(float, p.split(","))) for p in c.get("points").split()] for c in elements(svg, "polyline")]
+    assert [len(curve) for curve in curves] == [2, 2] and len(elements(svg, "circle")) == 1
+    (x0, y0), (x1, y1) = curves[0]
+    (x3, y3), (x4, y4) = curves[1]
+    assert x3 - x1 == pytest.approx(2 * (x1 - x0), abs=0.3)
+    assert y4 - y3 == pytest.approx(2 * (y0 - y1), abs=0.3) and y4 == y0
+    logarithmic = line_plot({"e": [(0, 1), (1, 10), (2, 100), (3, 0)]}, y_log=True)
+    points = [tuple(map(float, p.split(","))) for p in elements(logarithmic, "polyline")[0].get("points").split()]
+    assert points[1][1] - points[0][1] == pytest.approx(points[2][1] - points[1][1], abs=0.3) and len(points) == 3
+
+
+def test_boxes_show_quartiles():
+    values = list(np.random.default_rng(0).normal(10, 2, 40)) + [30.0]
+    svg = box_plot({"a": values, "few": [9.0, 11.0], "none": [None]})
+    box = next(item for item in elements(svg, "rect") if item.get("fill-opacity"))
+    dots = elements(svg, "circle")
+    assert len(dots) == 43
+    positions = sorted(number(dot, "cy") for dot in dots[:41])
+    top, bottom = number(box, "y"), number(box, "y") + number(box, "height")
+    assert top == pytest.approx(np.quantile(positions, 0.25), abs=0.3)
+    assert bottom == pytest.approx(np.quantile(positions, 0.75), abs=0.3)
+    assert quantile(sorted(values), 0.75) == pytest.approx(np.quantile(values, 0.75))
+
+
+def test_histogram_is_to_scale():
+    svg = histogram_plot([1, 0, 4], [0, 1, 2, 3], marks={"here": 1.0})
+    bars = [item for item in elements(svg, "rect") if item.get("fill") == "#3b6fb6"]
+    assert len(bars) == 2
+    assert number(bars[1], "height") / number(bars[0], "height") == pytest.approx(4, abs=0.05)
+    assert "here" in words(svg)
+    with pytest.raises(ValueError, match="edges"):
+        histogram_plot([1, 2], [0, 1])
+
+
+@pytest.mark.parametrize("svg", [line_plot({}), bar_plot([], {}), box_plot({}), line_plot({"a": [(1, 2.0)]})])
+def test_nothing_to_show_is_no_trouble(svg):
+    assert not re.search("nan|inf", svg)
+    xml.fromstring(svg)
+
+
+def test_ticks():
+    assert [text for _, text in ticks_between(0, 1)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert [text for _, text in ticks_between(-3, 97)] == ["0", "20", "40", "60", "80"]
+    assert [text for _, text in log_ticks(0.5, 20)] == ["0.5", "1", "2", "5", "10", "20"]
+    assert [text for _, text in log_ticks(1e-4, 1)] == ["0.0001", "0.001", "0.01", "0.1", "1"]
+    assert limits_of([]) == (0, 1) and limits_of([None, float("nan")]) == (0, 1)
+    low, high = limits_of([2, 4])
+    assert low < 2 and high > 4 and limits_of([2, 4], include_zero=True)[0] == 0
+
+
+def test_everything_stays_inside_the_picture():
+    names = [f"a very long structure name {i}" for i in range(20)]
+    svg = bar_plot(names, {"before": range(20), "after": range(20)}, title="t", y_label="y", width=500, height=300)
+    for item in elements(svg, "rect"):
+        assert -0.1 <= number(item, "x") if item.get("x") else True
+    axes = Axes(500, 300, (0, 20), (0, 20), x_ticks=[(i + 0.5, n) for i, n in enumerate(names)])
+    assert axes.left < 130 and axes.bottom > 100

@@ -1,0 +1,68 @@
+"""Tables of labels before and after a registration."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.evaluation import compare_labels, csv_of, label_values, rows_of
+from GradientGuidedRegistrationLib.evaluation.tables import COLUMNS
+
+
+def image(array, spacing=(1.0, 1.0, 2.0)):
+    result = sitk.GetImageFromArray(array)
+    result.SetSpacing(spacing)
+    return result
+
+
+@pytest.fixture
+def three():
+    fixed, moving, warped = np.zeros((3, 12, 16, 16), np.uint8)
+    fixed[2:8, 2:8, 2:8] = 1
+    moving[2:8, 2:8, 5:11] = 1
+    warped[2:8, 2:8, 3:9] = 1
+    fixed[9:12, 9:16, 9:16] = 2  # cut by the edge
+    moving[11, 15, 15] = 4  # lost by warping
+    warped[0, 0, 0] = 6  # gained by warping
+    return image(fixed), image(moving), image(warped)
+
+
+def test_before_and_after(three):
+    found = compare_labels(*three, names={1: "Liver"})
+    assert list(found["labels"]) == ["1", "2", "4", "6"]
+    liver = found["labels"]["1"]
+    assert liver["name"] == "Liver" and found["labels"]["2"]["name"] == "Label 2"
+    assert liver["before"]["dice"] == pytest.approx(0.5) and liver["after"]["dice"] == pytest.approx(5 / 6)
+    assert liver["after"]["asd_mm"] < liver["before"]["asd_mm"]
+    assert found["labels"]["4"]["after"]["dice"] is None and found["labels"]["4"]["before"]["dice"] == 0
+    assert found["labels"]["6"]["before"]["dice"] is None and found["labels"]["6"]["after"]["dice"] == 0
+    assert found["mean"]["before"]["dice"] == pytest.approx(0.5 / 3)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_other_grids_are_resampled(three):
+    fixed, moving, warped = three
+    finer = sitk.Resample(moving, [32, 32, 24], sitk.Transform(), sitk.sitkNearestNeighbor, (-0.25, -0.25, -0.5),
+                          (0.5, 0.5, 1.0))  # fmt: skip
+    assert compare_labels(fixed, finer, warped) == compare_labels(fixed, moving, warped)
+
+
+def test_rows_and_csv(three):
+    rows = rows_of(compare_labels(*three, names={1: "=SUM(A1)", 2: 'Niere, "links"'}))
+    assert [row["label"] for row in rows] == ["1", "2", "4", "6", ""]
+    assert rows[-1]["name"] == "Mean" and set(rows[0]) == set(COLUMNS)
+    assert rows[0]["fixed_volume_ml"] == pytest.approx(0.432) and rows[2]["warped_volume_ml"] == 0
+    read = list(csv.DictReader(io.StringIO(csv_of(rows))))
+    assert read[0]["name"] == "'=SUM(A1)" and read[1]["name"] == 'Niere, "links"'
+    assert float(read[0]["dice_after"]) == pytest.approx(5 / 6) and read[1]["asd_mm_after"] == ""
+    assert rows_of({}) == []
+
+
+def test_label_values(three):
+    assert label_values(three[0]) == [1, 2]
+    assert label_values(three[0] * 0) == []

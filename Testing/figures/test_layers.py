@@ -1,0 +1,120 @@
+"""Lines, maps and marks lie where the data say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from cases import CENTRE, GEOMETRIES, distance, make_image
+
+from GradientGuidedRegistrationLib.evaluation import jacobian_determinant, worst_boundary
+from GradientGuidedRegistrationLib.figures import composition as c
+from GradientGuidedRegistrationLib.figures.render import render_panel
+from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView
+from GradientGuidedRegistrationLib.figures.volumes import Volume
+
+RED = (255, 0, 0)
+
+
+def view_of(orientation="axial", pixel_mm=0.5):
+    return SliceView(orientation, tuple(CENTRE.tolist()), (70.0, 60.0), pixel_mm)
+
+
+def lines_of(layer, volumes, view):
+    """Distance (mm) from CENTRE of the pixels that the layer paints clearly."""
+    picture = render_panel(c.Panel("", view, (layer,)), volumes)
+    return np.linalg.norm(view.points() - CENTRE, axis=-1)[picture[..., 0] > 140]
+
+
+@pytest.mark.parametrize("geometry", ["straight", "oblique", "left-handed"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_outline_and_contour_run_along_the_border(geometry, orientation):
+    view = view_of(orientation)
+    body = Volume(make_image(lambda p: 20 - distance(p), geometry))
+    radii = lines_of(c.Contours("body", ((0.0, RED),), smooth_mm=0.5), {"body": body}, view)
+    assert len(radii) > 150 and abs(np.median(radii) - 20) < 0.5
+    assert np.percentile(np.abs(radii - 20), 95) < 1.5
+    label = Volume(make_image(lambda p: 3 * (distance(p) < 20), geometry, kind=np.uint8), nearest=True)
+    radii = lines_of(c.Outline("label", 3, RED), {"label": label}, view)
+    assert len(radii) > 150 and abs(np.median(radii) - 20) < 1.0
+    assert np.abs(radii - 20).max() < max(GEOMETRIES[geometry][1]) + 1
+    assert len(lines_of(c.Outline("label", 4, RED), {"label": label}, view)) == 0
+
+
+def test_edges_run_along_the_border():
+    step = Volume(make_image(lambda p: 300.0 * (distance(p) < 20)), window=(0.0, 300.0))
+    radii = lines_of(c.Edges("step", RED), {"step": step}, view_of())
+    assert len(radii) > 100 and np.percentile(np.abs(radii - 20), 90) < 1.5
+
+
+@pytest.mark.parametrize("geometry", ["straight", "oblique"])
+def test_warped_grid_shows_where_the_moving_grid_lands(geometry):
+    """Pure translation by 3 mm towards L: planes x = 10 k of the moving image are drawn at x = 10 k - 3."""
+    field = make_image(lambda p: np.broadcast_to([3.0, 0, 0], p.shape), geometry, extent=140)
+    view = view_of()
+    picture = render_panel(c.Panel("", view, (c.WarpedGrid("field", 10.0, RED),)), {"field": Volume(field)})
+    columns = np.nonzero((picture[..., 0] > 100).mean(axis=0) > 0.9)[0]
+    x = view.points()[0, columns, 0] + 3
+    assert len(columns) >= 6 and np.abs(x - 10 * np.round(x / 10)).max() < 0.6
+
+
+def test_folding_is_marked_and_only_folding():
+    def fold(points):
+        vectors = np.zeros(points.shape)
+        x = points[..., 0] - CENTRE[0]
+        vectors[..., 0] = np.where(np.abs(x) < 6, -1.8 * x, -1.8 * 6 * np.sign(x))
+        return vectors
+
+    jacobian = jacobian_determinant(make_image(fold, extent=90))
+    layers = (c.ColourMap("j", "diverging", (0.5, 2.0), 0.8, fade=True, logarithmic=True), c.Marks("j", 0.0, RED))
+    view = view_of()
+    picture = render_panel(c.Panel("", view, layers), {"j": Volume(jacobian, nearest=True)})
+    marked = (picture == RED).all(axis=-1)
+    x = view.points()[..., 0] - CENTRE[0]
+    assert marked[np.abs(x) < 4].all() and not marked[np.abs(x) > 8].any()
+    assert (picture[np.abs(x) > 10] == 0).all()  # volume kept: no colour
+
+
+def test_colour_map_has_the_colour_bars_colours():
+    ramp = Volume(make_image(lambda p: (p[..., 0] - CENTRE[0] + 30) / 60))
+    view = view_of()
+    picture = render_panel(c.Panel("", view, (c.ColourMap("r", "grey", (0.0, 1.0), 1.0),)), {"r": ramp})
+    expected = np.clip((view.points()[..., 0] - CENTRE[0] + 30) / 60, 0, 1) * 255
+    assert np.abs(picture[..., 1] - expected).max() <= 1
+
+
+def test_checkerboard_and_fusion_take_both_images():
+    bright, dark = (Volume(make_image(lambda p, v=value: np.full(p.shape[:-1], v))) for value in (1.0, 0.0))
+    view, volumes = view_of(), {"a": bright, "b": dark}
+    picture = render_panel(c.Panel("", view, (c.Checker("a", "b", 10.0),)), volumes)[..., 0]
+    assert picture[0, 0] == 255 and picture[0, 25] == 0 and picture[25, 0] == 0 and picture[25, 25] == 255
+    fused = render_panel(c.Panel("", view, (c.Fusion("a", "a"),)), volumes)
+    assert (fused == 255).all()  # both bright: white
+    only = render_panel(c.Panel("", view, (c.Fusion("a", "b"),)), volumes)
+    assert only[0, 0, 0] > 200 and only[0, 0, 1] < 100
+
+
+def test_ring_and_frame():
+    view = view_of()
+    point = tuple((CENTRE + (10, -5, 0)).tolist())
+    radii = lines_of(c.Ring(tuple(CENTRE.tolist()), 12.0, RED), {}, view)
+    assert np.abs(radii - 12).max() < 1.0
+    inner = view.at(point, (20.0, 10.0))
+    picture = render_panel(c.Panel("", view, (c.Frame(inner, RED),)), {})
+    rows, columns = np.nonzero(picture[..., 0])
+    points = view.points()[rows, columns] - CENTRE
+    assert points[:, 0].min() == pytest.approx(0, abs=1) and points[:, 0].max() == pytest.approx(20, abs=1)
+    assert points[:, 1].min() == pytest.approx(-10, abs=1) and points[:, 1].max() == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("geometry", ["straight", "oblique"])
+def test_worst_boundary_is_found(geometry):
+    """A bump towards A that only the fixed label has."""
+    bump = np.array([0, -24.0, 0])
+    fixed = make_image(lambda p: (distance(p) < 20) | (distance(p, bump) < 7), geometry, kind=np.uint8)
+    moving = make_image(lambda p: distance(p) < 20, geometry, kind=np.uint8)
+    worst = worst_boundary(fixed, moving)
+    assert worst.label == 1
+    assert np.linalg.norm(np.array(worst.point) - CENTRE - (0, -31, 0)) < 4.5
+    assert worst.distance_mm == pytest.approx(11, abs=2.5)
+    assert worst_boundary(fixed, sitk.Image(fixed) * 0) is None
