@@ -42,12 +42,13 @@ $(VENV)/.test: $(VENV)/.runtime requirements-test.txt
 	@touch $@
 
 demo: $(VENV)/.runtime
-	$(BIN)/python $(SCRIPTS)/phantom.py --output demo/input
+	$(BIN)/python $(SCRIPTS)/phantom.py --output demo/input --seed 5 --geometry scanner --size 160 128 112 --spacing 2
 	$(BIN)/python $(SCRIPTS)/register.py \
 	  --fixed demo/input/fixed_mr.nii.gz --moving demo/input/moving_ct.nii.gz \
 	  --fixed-segmentation demo/input/fixed_labels.nii.gz --moving-segmentation demo/input/moving_labels.nii.gz \
 	  --transform demo/transform.h5 --warped demo/warped_ct.nii.gz --warped-segmentation demo/warped_labels.nii.gz \
 	  --metrics demo/metrics.json --report demo/report
+	@echo "The result is in demo/; open demo/report/report.html to look at it."
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)

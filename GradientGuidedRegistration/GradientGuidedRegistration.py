@@ -253,11 +253,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         logging.info("Registered '%s' to '%s'", movingName, fixedName)
         return RegisteredNodes(transform, inverse, warped, segmentation, result)
 
-    def run(self, job: Any, progress: Any = None) -> Any:
-        """Do one registration from files to files, with metrics and report, as `Scripts/register.py` asks for it."""
+    def run(self, request: Any, progress: Any = None) -> dict[str, Any]:
+        """Do one registration from files to files, as a `job.Request` says, and return its metrics. Needs no scene."""
         from GradientGuidedRegistrationLib.job import run
 
-        return run(job, progress=progress)
+        return run(request, progress)
 
     def train(self, settings: Any, **options: Any) -> Any:
         """Train a network as `training.train` does, on its `TrainingSettings`. Needs neither scene nor VTK."""

@@ -39,6 +39,7 @@ RULES = {
     "evaluation": Rule(names("numpy SimpleITK"), names("errors")),
     "figures": Rule(names("numpy SimpleITK"), names("errors evaluation registration"), names("vtk vtkmodules")),
     "mrml": Rule(names("slicer vtk numpy SimpleITK"), names("errors registration evaluation")),
+    "command.py": Rule(names(""), names("errors")),
     "job.py": Rule(names("numpy SimpleITK"), names("errors registration evaluation figures"), names("torch")),
     "worker.py": Rule(names("numpy SimpleITK"), names("errors job registration evaluation figures"), names("torch")),
     "headless.py": Rule(names(""), names("headless_modules"), names("slicer vtk")),
