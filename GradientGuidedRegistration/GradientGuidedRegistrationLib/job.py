@@ -34,9 +34,9 @@ Progress = Callable[[str, float], None]
 class Request:
     """What to read, what to do and what to write; None where something is not given or not wanted.
 
-    Images are NIfTI, NRRD or MetaImage files or DICOM folders, segmentations label maps on any grid. ``transform`` takes
-    points of the fixed image to the moving one (LPS mm), which is what `SimpleITK.Resample(moving, fixed, …)` wants;
-    ``report`` is a folder. ``title`` heads the report.
+    Images are NIfTI, NRRD or MetaImage files or DICOM folders, segmentations label maps on any grid. ``transform``
+    takes points of the fixed image to the moving one (LPS mm), which is what `SimpleITK.Resample(moving, fixed, …)`
+    wants; ``report`` is a folder. ``title`` heads the report.
     """
 
     fixed: Path
@@ -77,8 +77,9 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     """Register as ``request`` says and write what it asks for.
 
     Returns:
-        The metrics, as they are written to ``request.metrics``: "labels" and "mean" (Dice, ASD, HD95 before and after), folding,
-        Jacobian, displacement, mutual information, seconds by step, peak memory, device, settings, versions.
+        The metrics, as they are written to ``request.metrics``: "labels" and "mean" (Dice, ASD, HD95 before and
+        after), folding, Jacobian, displacement, mutual information, seconds by step, peak memory, device,
+        settings, versions.
 
     Raises:
         InputError: before any work where input or output cannot be used; nothing is written then.

@@ -18,9 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from GradientGuidedRegistrationLib import headless  # noqa: E402
-from GradientGuidedRegistrationLib.command import ProgressBar, run_command, whole_number  # noqa: E402
-from GradientGuidedRegistrationLib.errors import InputError  # noqa: E402
+from GradientGuidedRegistrationLib import headless
+from GradientGuidedRegistrationLib.command import ProgressBar, run_command, whole_number
+from GradientGuidedRegistrationLib.errors import InputError
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +28,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--fixed", help="fixed image, usually the MR: NIfTI, NRRD or MetaImage file, or DICOM folder")
     parser.add_argument("--moving", help="moving image, usually the CT")
-    parser.add_argument("--transform", help="output: displacement field (.h5, .nrrd, .nii.gz, .mha), fixed to moving points, LPS mm")
+    parser.add_argument("--transform", help="output: displacement field, fixed to moving points, LPS mm; "
+                        ".h5, .nrrd, .nii.gz or .mha")  # fmt: skip
     parser.add_argument("--inverse-transform", help="output: the inverse field, moving to fixed points")
     parser.add_argument("--warped", help="output: the moving image on the fixed grid")
     parser.add_argument("--fixed-segmentation", help="label map of the fixed image")
@@ -175,7 +176,8 @@ def _summary(metrics: dict[str, Any]) -> str:
     lines.append(f"mutual information      {information['before']:.3f} before, {information['after']:.3f} after")
     moved = metrics["displacement_mm"]
     lines.append(f"displacement            {moved['mean']:.1f} mm mean, {moved['max']:.1f} mm largest")
-    lines.append(f"folding                 {metrics['folding_percent']:.3f} % (smallest Jacobian {metrics['jacobian_min']:.2f})")
+    folding, smallest = metrics["folding_percent"], metrics["jacobian_min"]
+    lines.append(f"folding                 {folding:.3f} % (smallest Jacobian {smallest:.2f})")
     lines.append(f"network                 {metrics['network'] or 'none (no packaged weights)'}")
     lines.append(f"time                    {metrics['seconds']['total']:.0f} s on {metrics['device']}")
     return "\n".join(lines)

@@ -19,16 +19,17 @@ def assemble(grid: Grid, displacement: np.ndarray, linear: sitk.Transform) -> si
         linear: fixed-to-moving point transform, LPS mm.
 
     Returns:
-        Vector float32 image in LPS mm on the working grid with a margin, in which the border value fades to zero. Outside a
-        displacement field ITK stands still and VTK repeats the border value: with zero there both agree, and the map
-        is one to one everywhere. The margin is narrower, and may fold outside the fixed field of view, only where it would
-        take more than the memory budget.
+        Vector float32 image in LPS mm on the working grid with a margin, in which the border value fades to zero.
+        Outside a displacement field ITK stands still and VTK repeats the border value: with zero there both agree, and
+        the map is one to one everywhere. Only where the margin would take more than the memory budget is it narrower,
+        and may fold, outside the fixed field of view.
     """
     vectors = grid.vectors_to_lps(displacement)
     points = _points(grid)
     moved = _apply(linear, points + vectors, grid)
     total = moved - points
-    border = max(float(np.linalg.norm(np.take(total, end, axis), axis=-1).max()) for axis in range(3) for end in (0, -1))
+    faces = [np.take(total, end, axis) for axis in range(3) for end in (0, -1)]
+    border = max(float(np.linalg.norm(face, axis=-1).max()) for face in faces)
     margin = _margin(grid, border)
     padded = np.pad(total.astype(np.float32), [(margin, margin)] * 3 + [(0, 0)], mode="edge")
     return grid.padded(margin).image(padded * _fade(grid.shape, margin)[..., None])
@@ -38,8 +39,8 @@ def inverse(field: sitk.Image, iterations: int = 60) -> tuple[sitk.Image, dict[s
     """Return the inverse of a displacement field on its own grid, and how far it is from being one.
 
     Returns:
-        The moving-to-fixed field (vector float32, LPS mm), and the residual |x + v(x) + u(x + v(x)) − x| in mm over the grid:
-        {"mean", "p99", "max"}.
+        The moving-to-fixed field (vector float32, LPS mm), and the residual |x + v(x) + u(x + v(x)) − x| in mm over
+        the grid: {"mean", "p99", "max"}.
     """
     import torch
 
@@ -74,7 +75,7 @@ def _apply(transform: sitk.Transform, points: np.ndarray, grid: Grid) -> np.ndar
 
 
 def affine_parts(transform: sitk.Transform, center: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return matrix and offset (x → A x + b) of a transform that is linear around ``center``; the matrix is None if it bends."""
+    """Return matrix and offset (x → A x + b) of a transform around ``center``; the matrix is None if it bends."""
     center = np.asarray(center, dtype=float)
     image = np.array(transform.TransformPoint(center))
     matrix = np.stack([np.array(transform.TransformPoint(center + 100 * axis)) - image for axis in np.eye(3)], 1) / 100

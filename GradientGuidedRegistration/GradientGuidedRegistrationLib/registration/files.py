@@ -101,7 +101,8 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     """Return ``path`` if a file can be written there, before any work is done for it. An existing file may be replaced.
 
     Raises:
-        InputError: for a file type that cannot be written, a folder in the file's place, or a place without write access.
+        InputError: for a file type that cannot be written, a folder in the file's place, or a place without write
+            access.
     """
     path = Path(path)
     if suffixes is not None and suffix(path) not in suffixes:
@@ -130,7 +131,7 @@ def check_volume(image: sitk.Image, name: str) -> None:
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values.sum(dtype=np.float64)):
         bad = int(values.size - np.isfinite(values).sum())
-        raise InputError(f"The {name} has {bad} voxels that are NaN or infinite; replace them, for example by background.")
+        raise InputError(f"The {name} has {bad} voxels that are NaN or infinite; replace them by background.")
 
 
 def check_content(image: sitk.Image, name: str) -> None:

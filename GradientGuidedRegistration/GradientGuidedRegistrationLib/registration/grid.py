@@ -84,8 +84,8 @@ class Grid:
 def working_grid(fixed: sitk.Image, spacing: float | None = None, maximum_voxels: int = MAXIMUM_VOXELS) -> Grid:
     """Return an isotropic grid along the axes of ``fixed`` that covers its field of view to the voxels' outer faces.
 
-    ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, never finer than the fixed image's
-    own finest spacing, and coarser where the grid would exceed ``maximum_voxels`` (the memory budget).
+    ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, never finer than the fixed
+    image's own finest spacing, and coarser where the grid would exceed ``maximum_voxels`` (the memory budget).
     """
     extent = np.array(fixed.GetSize()) * np.array(fixed.GetSpacing())
     if spacing is None:

@@ -22,14 +22,14 @@ class Normalized:
 
 
 def is_ct(image: sitk.Image) -> bool:
-    """Say whether the values look like Hounsfield units: a lot of air, fat below zero, and something denser than water."""
+    """Say whether the values look like Hounsfield units: much air below zero, and something denser than water."""
     values = sitk.GetArrayViewFromImage(image)
     low, high = np.percentile(values[::2, ::2, ::2], (1, 99.5))
     return bool(low < -150 and high > 20)
 
 
 def normalize(image: sitk.Image) -> Normalized:
-    """Map a CT through a soft-tissue window, anything else between robust percentiles of its measured voxels, to [0, 1].
+    """Map a CT through a soft-tissue window, anything else between robust percentiles, to [0, 1].
 
     Voxels outside the scanner's field of view (CT padding below -1100 HU, planes of one constant value at the rim of
     the volume) are marked invalid and take the value of air or background.

@@ -65,10 +65,10 @@ def align(
 ) -> sitk.Transform:
     """Return the linear fixed-to-moving point transform (LPS mm): identity, `initial`, rigid or affine on top of it.
 
-    Rigid alignment starts from the scanner coordinates (or ``initial``), the centres of both fields of view, the centres
-    of mass, tilted by up to 20 degrees, and, where one field of view is much the longer, along its length; the best
-    starts at 8 mm are followed down to 2 mm and the one with the highest mutual information is kept. Deterministic for
-    one seed.
+    Rigid alignment starts from the scanner coordinates (or ``initial``), the centres of both fields of view, the
+    centres of mass, tilted by up to 20 degrees, and, where one field of view is much the longer, along its length;
+    the best starts at 8 mm are followed down to 2 mm and the one with the highest mutual information is kept.
+    Deterministic for one seed.
 
     Raises:
         InputError: when the images do not overlap and may not be moved, or lie implausibly far apart.
@@ -107,7 +107,7 @@ def _best_rigid(level: Level, seed: int, progress: Callable[[float], None]) -> s
 
 
 def _distinct(scored: list) -> list:
-    """Keep the best starts that differ from each other by more than 20 mm or 10 degrees; scanner coordinates stay in."""
+    """Keep the best starts that are 20 mm or 10 degrees apart; the scanner coordinates stay in."""
     kept = [next(entry for entry in scored if entry[1] == 0)]
     for entry in scored:
         parameters = np.array(entry[2].GetParameters())

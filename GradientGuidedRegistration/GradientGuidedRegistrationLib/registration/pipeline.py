@@ -22,6 +22,7 @@ from .result import Result
 from .settings import Settings
 
 Progress = Callable[[str, float], None]
+_DEFAULTS = Settings()
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -29,7 +30,7 @@ _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemb
 def register(
     fixed: sitk.Image,
     moving: sitk.Image,
-    settings: Settings = Settings(),
+    settings: Settings = _DEFAULTS,
     *,
     fixed_mask: sitk.Image | None = None,
     moving_mask: sitk.Image | None = None,
@@ -43,7 +44,8 @@ def register(
         settings: see `Settings`.
         fixed_mask, moving_mask: non-zero where the image counts, on any grid.
         initial_transform: fixed-to-moving point transform (LPS mm) to start from.
-        progress: called as ``progress(step, fraction)`` with the fraction of the whole work done; may raise `Cancelled`.
+        progress: called as ``progress(step, fraction)`` with the fraction of the whole work done; may raise
+            `Cancelled`.
 
     Raises:
         InputError: for images that cannot be registered; see `files.check_content` and `linear.align`.

@@ -1,15 +1,16 @@
 """Refinement of a displacement on the pair at hand by the paper's own objective (eq. 2), coarse to fine.
 
-What is minimised over a stationary velocity field v with φ = exp(v): the squared difference of the MIND-SSC descriptors of
-the images, α times that of their gradient maps, and a smoothness term on v. Descriptors are computed once for a level and
-sampled where φ points; each iteration looks at another regular subset of the voxels, so that its cost does not
-grow with the image. Every run starts afresh: nothing is kept from pair to pair.
+What is minimised over a stationary velocity field v with φ = exp(v): the squared difference of the MIND-SSC
+descriptors of the images, α times that of their gradient maps, and a smoothness term on v. Descriptors are computed
+once for a level and sampled where φ points; each iteration looks at another regular subset of the voxels, so that its
+cost does not grow with the image. Every run starts afresh: nothing is kept from pair to pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, cos, pi
 
 import torch
@@ -85,10 +86,14 @@ def refine(
         coarser, lattice = lattice, Lattice(shape, stage.spacing)
         velocity = coarser.resampled(velocity, lattice)
         problem = _Problem(fixed, moving, fixed_mask, moving_mask, stage.shrink, seed)
-        done = sum(counts[:number])
-        velocity = _descend(problem, lattice, velocity, stage, count, lambda k: progress((done + k) / sum(counts)))
+        done = partial(_report, progress, sum(counts[:number]), sum(counts))
+        velocity = _descend(problem, lattice, velocity, stage, count, done)
     with torch.no_grad():
         return lattice.displacement(velocity, squarings=SQUARINGS)
+
+
+def _report(progress: Callable[[float], None], before: int, total: int, iteration: int) -> None:
+    progress((before + iteration) / total)
 
 
 def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
@@ -138,7 +143,7 @@ class _Problem:
         return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
 
     def dissimilarity(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
-        """Return the mean squared difference of the descriptors, with the displacement (1, 3, d, h, w) of the subset."""
+        """Return the mean squared difference of the descriptors; the displacement (1, 3, d, h, w) is the subset's."""
         chosen = tuple(slice(start, None, self.stride) for start in subset)
         origin = torch.stack(torch.meshgrid(*self.indices(subset), indexing="ij")).flatten(1)
         sampled = self.moving((origin + displacement[0].flatten(1) / self.shrink).T.contiguous())
@@ -148,7 +153,7 @@ class _Problem:
 
 
 def _descriptors(image: Tensor, mask: Tensor | None) -> Tensor:
-    """Return MIND-SSC of the image and of its gradient map side by side, (1, 24, D, H, W), the latter weighted by √α."""
+    """Return MIND-SSC of the image and of its gradient map (1, 24, D, H, W), the latter weighted by √α."""
     gradient = gradient_magnitude(image)
     return torch.cat([mind_ssc(image, mask=mask), mind_ssc(gradient, mask=mask) * GRADIENT_WEIGHT**0.5], dim=1)
 

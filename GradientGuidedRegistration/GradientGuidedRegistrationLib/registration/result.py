@@ -18,8 +18,8 @@ class Result:
             grid that reaches past the fixed image's field of view and fades to zero there.
         linear: the linear part alone, fixed to moving points.
         inverse_field: displacement from moving to fixed points on the same grid, or None if it was not asked for.
-        image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the working
-            grid; None where no dual-branch network took part.
+        image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the
+            working grid; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
         quality: figures of the registration itself (similarity, folding, displacement, inverse residual, notes).
         timings: seconds by step.
@@ -44,7 +44,7 @@ class Result:
         return sitk.DisplacementFieldTransform(sitk.Cast(self.field, sitk.sitkVectorFloat64))
 
     def warp(self, moving: sitk.Image, fixed: sitk.Image, default: float | None = None) -> sitk.Image:
-        """Return ``moving`` on the grid of ``fixed``; outside the moving image stands ``default``, else its lowest value."""
+        """Return ``moving`` on the grid of ``fixed``; outside stands ``default``, or its lowest value."""
         if default is None:
             default = float(sitk.GetArrayViewFromImage(moving).min())
         return sitk.Resample(moving, fixed, self.transform, sitk.sitkLinear, default, moving.GetPixelID())

@@ -1,4 +1,4 @@
-"""Trilinear sampling of many-channel volumes at scattered points, with its derivative with respect to the points only."""
+"""Trilinear sampling of many-channel volumes at scattered points, differentiable in the points only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Sampler:
         self.last = torch.tensor([n - 1.0 for n in self.shape], device=volume.device)
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Return the values (P, C) at ``points`` (P, 3), voxel coordinates in array order; differentiable in ``points``."""
+        """Return the values (P, C) at ``points`` (P, 3), voxels in array order; differentiable in ``points``."""
         if self.on_cpu:
             return _Gather.apply(points, self.volume, self.shape)
         grid = (2 * points / self.last.clamp_min(1) - 1).flip(-1)[None, None, None]
@@ -48,7 +48,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return table rows (P, 8), weights (P, 8), fractions (3, P) and, per axis (P, 3), whether the point lies inside."""
+    """Return table rows (P, 8), weights (P, 8), fractions (3, P) and whether inside, per axis (P, 3)."""
     rows = None
     fractions, inside = [], []
     for axis, size in enumerate(shape):

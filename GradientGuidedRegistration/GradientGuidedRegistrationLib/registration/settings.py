@@ -18,7 +18,8 @@ class Settings:
 
     Attributes:
         method: network of the packaged weights ("gated", "average", "vm", "vm-concat").
-        weights: weights file instead of the packaged one; None takes the packaged weights of ``method`` if there are any.
+        weights: weights file instead of the packaged one; None takes the packaged weights of ``method`` if there are
+            any.
         use_network: False refines from the linear alignment alone.
         initialization: "none", "rigid" or "affine" alignment before the deformable part.
         refine: refinement iterations at the finest level; 0 switches refinement off, None takes the default.

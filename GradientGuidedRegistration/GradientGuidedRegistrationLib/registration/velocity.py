@@ -63,7 +63,7 @@ def interpolate(control: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 def spline_matrix(positions: Tensor, count: int) -> Tensor:
-    """Return the cubic B-spline weights (len(positions), count) at positions in control steps; the border value goes on."""
+    """Return cubic B-spline weights (positions, count) at positions in control steps; the border value goes on."""
     low = positions.floor().clamp(0, max(count - 2, 0))
     t = (positions - low).clamp(0, 1)
     basis = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
