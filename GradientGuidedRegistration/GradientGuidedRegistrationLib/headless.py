@@ -68,7 +68,7 @@ def start() -> Any:
     """Make `slicer` usable and return its scene (`vtkMRMLScene`), or None without `slicer-core`. Safe to call again."""
     if in_application() or isinstance(getattr(sys.modules.get("slicer"), "app", None), Absent):
         return sys.modules["slicer"].mrmlScene
-    slicer = _import_slicer_core()
+    slicer: Any = _import_slicer_core()
     slicer.app = Absent("slicer.app")
     slicer.modules = Absent("slicer.modules")
     for name in ("qt", "ctk"):

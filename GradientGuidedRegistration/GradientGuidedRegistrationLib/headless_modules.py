@@ -180,7 +180,8 @@ class _Parameter:
             return None
         if self.type is bool:
             return text == "True"
-        return self.type[text] if issubclass(self.type, enum.Enum) else self.type(text)  # type: ignore[index]
+        read: Any = self.type
+        return read[text] if issubclass(self.type, enum.Enum) else read(text)
 
     def write(self, node: Any, value: Any) -> None:
         self._check(value)

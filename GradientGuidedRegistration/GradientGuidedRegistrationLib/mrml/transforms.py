@@ -44,7 +44,7 @@ def transform_node_from_field(field: sitk.Image, name: str, scene: Any, fixedNod
 
 def grid_transform(field: sitk.Image) -> Any:
     """`vtkOrientedGridTransform` in RAS mm of a displacement field in LPS mm, on the same points."""
-    vectors = sitk.GetArrayFromImage(field).reshape(-1, 3) * np.float32([-1, -1, 1])
+    vectors = sitk.GetArrayFromImage(field).reshape(-1, 3) * np.array([-1, -1, 1], dtype=np.float32)
     scalars = numpy_to_vtk(np.ascontiguousarray(vectors, dtype=np.float32), deep=True)
     matrix = ijk_to_ras(field)
     direction = np.eye(4)
