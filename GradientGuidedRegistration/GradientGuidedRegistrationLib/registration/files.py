@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .nifti import check_whole
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
@@ -149,6 +150,8 @@ def _read(path: Path, role: str) -> sitk.Image:
         return _read_dicom(path, role)
     if not path.is_file():
         raise InputError(f"The {role} {path} does not exist; check the path.")
+    if suffix(path) in (".nii", ".nii.gz"):
+        check_whole(path, role)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

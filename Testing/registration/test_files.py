@@ -1,0 +1,178 @@
+"""Images are checked on the way in and written whole or not at all on the way out."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration import files
+
+
+@pytest.fixture
+def image() -> sitk.Image:
+    values = np.random.default_rng(0).normal(size=(17, 18, 19)).astype(np.float32)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((0.7, 0.8, 3.0))
+    image.SetOrigin((-5.0, 6.0, 7.0))
+    return image
+
+
+def refused(match: str, read, *arguments) -> None:
+    with pytest.raises(InputError, match=match) as error:
+        read(*arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", files.IMAGE_SUFFIXES)
+def test_images_survive_the_disk(tmp_path, image, suffix):
+    path = tmp_path / f"ein Bild ü{suffix}"
+    files.write_image(image, path)
+    again = files.read_image(path)
+    assert np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(image))
+    assert np.allclose(again.GetOrigin(), image.GetOrigin(), atol=1e-5)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_dicom_folder(tmp_path, image):
+    scaled = sitk.Cast(image * 100, sitk.sitkInt16)
+    uid = "1.2.826.0.1.3680043.2.1125.1"
+    for k in range(scaled.GetDepth()):
+        plane = scaled[:, :, k]
+        for key, value in {
+            "0008|0060": "CT", "0010|0010": "SECRET^NAME", "0020|000e": uid, "0020|000d": uid + ".1",
+            "0020|0032": "\\".join(f"{x:.3f}" for x in scaled.TransformIndexToPhysicalPoint((0, 0, k))),
+            "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(k),
+        }.items():  # fmt: skip
+            plane.SetMetaData(key, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(tmp_path / f"{k:03d}.dcm"))
+        writer.Execute(plane)
+    again = files.read_image(tmp_path)
+    assert again.GetSize() == image.GetSize()
+    assert np.allclose(again.GetSpacing(), image.GetSpacing(), atol=1e-3)
+    assert not again.GetMetaDataKeys()
+
+
+def test_missing_file(tmp_path):
+    refused("does not exist", files.read_image, tmp_path / "none.nii.gz")
+
+
+def test_folder_without_dicom(tmp_path):
+    refused("no DICOM series", files.read_image, tmp_path)
+
+
+def test_text_named_as_image(tmp_path):
+    path = tmp_path / "text.nii.gz"
+    path.write_text("this is no image")
+    refused("cannot be read", files.read_image, path)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", files.IMAGE_SUFFIXES)
+def test_truncated_files(tmp_path, image, suffix, part):
+    path = tmp_path / f"cut{suffix}"
+    files.write_image(image, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    refused("cannot be read", files.read_image, path)
+
+
+def test_truncated_data_in_a_sound_gzip(tmp_path, image):
+    path = tmp_path / "cut.nii.gz"
+    files.write_image(image, path)
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[: len(content) // 2]))
+    refused("cannot be read", files.read_image, path)
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        (sitk.Image((20, 20), sitk.sitkFloat32), "2 dimensions"),
+        (sitk.Image((20, 20, 20, 3), sitk.sitkFloat32), "4 dimensions"),
+        (sitk.Image((20, 20, 20), sitk.sitkVectorUInt8, 3), "one real number"),
+        (sitk.Image((20, 20, 20), sitk.sitkComplexFloat32), "one real number"),
+    ],
+    ids=["2D", "4D", "RGB", "complex"],
+)
+def test_images_of_another_kind(tmp_path, bad, match):
+    path = tmp_path / "bad.nrrd"
+    if bad.GetPixelID() == sitk.sitkComplexFloat32:
+        path = tmp_path / "bad.nii"
+    sitk.WriteImage(bad, str(path))
+    refused(match, files.read_image, path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_that_are_no_numbers(tmp_path, image, value):
+    image[3, 4, 5] = float(value)
+    path = tmp_path / "nan.nrrd"
+    sitk.WriteImage(image, str(path))
+    refused("1 voxels that are NaN or infinite", files.read_image, path)
+
+
+def test_four_dimensions_of_which_one_is_empty(tmp_path):
+    path = tmp_path / "one.nii.gz"
+    sitk.WriteImage(sitk.Image((20, 21, 22, 1), sitk.sitkFloat32), str(path))
+    assert files.read_image(path).GetSize() == (20, 21, 22)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"), [((0, 1.5), "fractional"), ((-1, 2), "outside"), ((0, 70000), "outside")]
+)
+def test_labels_must_be_labels(tmp_path, values, match):
+    array = np.full((16, 16, 16), values[0], np.float32)
+    array[0, 0, 0] = values[1]
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "labels.nrrd"))
+    refused(match, files.read_labels, tmp_path / "labels.nrrd")
+
+
+@pytest.mark.parametrize("suffix", files.TRANSFORM_SUFFIXES)
+def test_transforms_survive_the_disk(tmp_path, grid, suffix):
+    vectors = np.random.default_rng(1).normal(size=(*grid.shape, 3)).astype(np.float32)
+    field = grid.image(vectors)
+    path = tmp_path / f"field{suffix}"
+    files.write_transform(field, path)
+    transform = files.read_transform(path)
+    for index in ((0, 0, 0), (3, 5, 7), (9, 2, 4)):
+        point = np.array(field.TransformIndexToPhysicalPoint(index))
+        expected = point + np.array(field[index])
+        assert np.allclose(transform.TransformPoint(point.tolist()), expected, atol=1e-4)
+
+
+def test_transform_that_is_no_field(tmp_path, image):
+    sitk.WriteImage(image, str(tmp_path / "image.nrrd"))
+    refused("no 3-D displacement field", files.read_transform, tmp_path / "image.nrrd")
+    (tmp_path / "text.h5").write_text("no transform")
+    refused("cannot be read", files.read_transform, tmp_path / "text.h5")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, image, monkeypatch):
+    path = tmp_path / "image.nrrd"
+    files.write_image(image, path)
+    before = path.read_bytes()
+
+    def fail(image, name, **options):
+        with open(name, "wb") as file:
+            file.write(b"half")
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(RuntimeError):
+        files.write_image(image * 2, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["image.nrrd"]
+
+
+def test_outputs_are_checked_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused("cannot be written", files.check_output, tmp_path / "file" / "x.nrrd", "warped image")
+    refused("is a folder", files.check_output, tmp_path, "warped image")
+    refused("unknown file type", files.check_output, tmp_path / "x.jpg", "warped image", files.IMAGE_SUFFIXES)
+    assert files.check_output(tmp_path / "new" / "x.nrrd", "warped image", files.IMAGE_SUFFIXES)
+    assert not (tmp_path / "new").exists()
