@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,44 +22,79 @@ def render_page(page: Page, volumes: Volumes, render: PanelRenderer = render_pan
     """The page's pixels, uint8 (height, width, 3). `render` makes the picture of one panel, without words."""
     columns = max(len(row) for row in page.rows)
     widths = [max(_width(row[i]) for row in page.rows if i < len(row)) for i in range(columns)]
-    heights = [max(panel.view.size[1] for panel in row) for row in page.rows]
-    legend = _legend_lines(page, max(sum(widths) + GAP * (columns - 1), 420))
     content = max(sum(widths) + GAP * (columns - 1), 420, text_width(page.title, 16, True))
-    canvas = np.empty(
-        (
-            2 * MARGIN + TITLE + sum(heights) + len(heights) * HEADER + GAP * (len(heights) - 1) + LEGEND * len(legend),
-            2 * MARGIN + content,
-            3,
-        ),
-        np.uint8,
-    )
+    legend = _legend_lines(page, content)
+    bands = [_band(page, index) for index in range(len(page.rows))]
+    height = 2 * MARGIN + TITLE + sum(band.height for band in bands) + LEGEND * len(legend)
+    canvas = np.empty((height, 2 * MARGIN + content, 3), np.uint8)
     canvas[:] = PAGE_COLOUR
     draw_text(canvas, page.title, (MARGIN, MARGIN + 15), 16, TEXT, bold=True)
     top = MARGIN + TITLE
-    for row, height in zip(page.rows, heights, strict=True):
-        left = MARGIN
-        for index, (panel, width) in enumerate(zip(row, widths[: len(row)], strict=True)):
-            draw_text(canvas, panel.title, (left, top + 14), 13, TEXT)
-            cell = canvas[top + HEADER : top + HEADER + height, left : left + width]
-            cell[:] = BACKGROUND
-            picture = render(panel, volumes)
-            down, across = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
-            place = cell[down : down + picture.shape[0], across : across + picture.shape[1]]
-            place[:] = picture
-            _annotate(place, panel, first=index == 0)
-            left += width + GAP
-        top += HEADER + height + GAP
+    for row, band in zip(page.rows, bands, strict=True):
+        _draw_row(canvas, row, band, widths, top, volumes, render)
+        top += band.height
     for line in legend:
-        _draw_legend(canvas, line, top)
+        _draw_legend(canvas, line, top + 4)
         top += LEGEND
     return canvas
+
+
+class _Band(NamedTuple):
+    """Heights in a row of panels: words for the whole row, titles of the panels, pictures."""
+
+    label: str
+    titles: bool
+    pictures: int
+
+    @property
+    def header(self) -> int:
+        return HEADER * (bool(self.label) + self.titles)
+
+    @property
+    def height(self) -> int:
+        return self.header + self.pictures + GAP
+
+
+def _band(page: Page, index: int) -> _Band:
+    """Titles are written once where all rows have the same; a row of one plane says which plane it is."""
+    row = page.rows[index]
+    positions = {panel.view.position_text for panel in row}
+    titles = [panel.title for panel in row]
+    label = positions.pop() if len(positions) == 1 and titles[0] not in positions else ""
+    repeated = index > 0 and titles == [panel.title for panel in page.rows[index - 1]]
+    return _Band("" if label in titles else label, not repeated, max(panel.view.size[1] for panel in row))
+
+
+def _draw_row(
+    canvas: np.ndarray,
+    row: tuple[Panel, ...],
+    band: _Band,
+    widths: list[int],
+    top: int,
+    volumes: Volumes,
+    render: PanelRenderer,
+) -> None:
+    left = MARGIN
+    if band.label:
+        draw_text(canvas, band.label, (left, top + band.header - 6), 12, MUTED)
+    for index, (panel, width) in enumerate(zip(row, widths[: len(row)], strict=True)):
+        if band.titles:
+            draw_text(canvas, panel.title, (left, top + 14), 13, TEXT)
+        cell = canvas[top + band.header : top + band.header + band.pictures, left : left + width]
+        cell[:] = BACKGROUND
+        picture = render(panel, volumes)
+        down, across = (cell.shape[0] - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+        place = cell[down : down + picture.shape[0], across : across + picture.shape[1]]
+        place[:] = picture
+        _annotate(place, panel, scale_bar=index == 0)
+        left += width + GAP
 
 
 def _width(panel: Panel) -> int:
     return max(panel.view.size[0], text_width(panel.title, 13))
 
 
-def _annotate(picture: np.ndarray, panel: Panel, first: bool) -> None:
+def _annotate(picture: np.ndarray, panel: Panel, scale_bar: bool) -> None:
     height, width = picture.shape[:2]
     left, right, upper, lower = panel.view.axes.letters
     for letter, position, align in (
@@ -68,10 +104,7 @@ def _annotate(picture: np.ndarray, panel: Panel, first: bool) -> None:
         (lower, (width / 2, height - 5), "centre"),
     ):
         draw_text(picture, letter, position, 14, LETTER, align, bold=True, shadow=True)
-    if first:
-        position = panel.view.position_text
-        if panel.title != position and text_width(position, 11) < width / 2 - 10:
-            draw_text(picture, position, (5, 16), 11, TEXT, shadow=True)
+    if scale_bar:
         length_mm = next((n for n in (100, 50, 20, 10, 5) if n / panel.view.pixel_mm < 0.35 * width), 2)
         pixels = round(length_mm / panel.view.pixel_mm)
         row, column = height - 8, width - 8 - pixels

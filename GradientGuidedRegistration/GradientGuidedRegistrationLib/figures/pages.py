@@ -32,8 +32,8 @@ from .volumes import SOFT_TISSUE_HU, Volume
 
 CT_LEVELS = ((-400.0, colours.BODY), (-30.0, colours.FAT_MUSCLE), (180.0, colours.BONE))
 CT_LEGEND = (
-    Swatch(colours.BODY, "CT: skin, air (-400 HU)"),
-    Swatch(colours.FAT_MUSCLE, "CT: fat | soft tissue (-30 HU)"),
+    Swatch(colours.BODY, "CT: skin and gas (-400 HU)"),
+    Swatch(colours.FAT_MUSCLE, "CT: fat to soft tissue (-30 HU)"),
     Swatch(colours.BONE, "CT: bone (180 HU)"),
 )
 

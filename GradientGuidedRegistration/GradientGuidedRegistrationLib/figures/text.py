@@ -26,8 +26,8 @@ def text_mask(text: str, size: int, bold: bool = False) -> tuple[np.ndarray, int
     style.SetColor(1, 1, 1)
     image, used, box = vtkImageData(), [0, 0], [0, 0, 0, 0]
     renderer = vtkTextRenderer.GetInstance()
-    # "$" would start mathematics
-    text = text.replace("$", "\\$")
+    # "$" would start mathematics, and "|", which cannot be escaped, a new column
+    text = text.replace("$", "\\$").replace("|", "/")
     if renderer is None or not renderer.RenderString(style, text, image, used, 72):
         raise RuntimeError(f"VTK could not draw the text {text!r}")
     renderer.GetBoundingBox(style, text, box, 72)
