@@ -1,0 +1,159 @@
+"""A registration on disk: what goes into it and what comes out of it, each a folder that is whole or not there.
+
+So that it can be done in another process. Images are stored uncompressed (a scratch folder, read once).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from .files import write_text
+from .result import Result
+from .settings import Settings
+
+_FORMAT = 1
+_SETTINGS = "settings.json"
+_ABOUT = "result.json"
+_FIELDS = ("field", "inverse_field", "image_field", "gradient_field")
+_GATES = ("image_gate", "gradient_gate")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The input of `pipeline.register` as one value: images in LPS mm, transform from fixed to moving points."""
+
+    fixed: sitk.Image
+    moving: sitk.Image
+    settings: Settings
+    fixed_mask: sitk.Image | None = None
+    moving_mask: sitk.Image | None = None
+    initial_transform: sitk.Transform | None = None
+
+
+def write_job(job: Job, folder: str | Path) -> None:
+    """Write a job as a new folder."""
+    with _whole_folder(Path(folder)) as part:
+        for name in ("fixed", "moving", "fixed_mask", "moving_mask"):
+            _write_image(getattr(job, name), part / f"{name}.mha")
+        if job.initial_transform is not None:
+            _write_transform(job.initial_transform, part / "initial_transform")
+        write_settings(job.settings, part)
+
+
+def read_job(folder: str | Path) -> Job:
+    """Read what `write_job` wrote.
+
+    Raises:
+        InputError: when the folder is not a whole job.
+    """
+    folder = Path(folder)
+    settings = read_settings(folder)
+    fixed, moving = _read_image(folder / "fixed.mha"), _read_image(folder / "moving.mha")
+    if fixed is None or moving is None:
+        raise InputError(f"The job folder {folder} has no images; start the registration again.")
+    masks = (_read_image(folder / f"{name}.mha") for name in ("fixed_mask", "moving_mask"))
+    return Job(fixed, moving, settings, *masks, initial_transform=_read_transform(folder / "initial_transform"))
+
+
+def write_settings(settings: Settings, folder: str | Path) -> None:
+    """Write, or replace, the settings of a job."""
+    values = asdict(settings)
+    values["weights"] = None if settings.weights is None else str(settings.weights)
+    write_text(json.dumps({"format": _FORMAT, **values}, indent=2), Path(folder) / _SETTINGS)
+
+
+def read_settings(folder: str | Path) -> Settings:
+    """Read the settings of a job. Raises `InputError` when they are missing or of another version of this extension."""
+    return _settings(_read_json(Path(folder) / _SETTINGS))
+
+
+def write_result(result: Result, folder: str | Path) -> None:
+    """Write a result as a new folder; it appears under its name only when it is whole."""
+    with _whole_folder(Path(folder)) as part:
+        for name in _FIELDS:
+            _write_image(getattr(result, name), part / f"{name}.mha")
+        for name, gate in zip(_GATES, result.gates or ()):
+            _write_image(gate, part / f"{name}.mha")
+        _write_transform(result.linear, part / "linear")
+        write_settings(result.settings, part)
+        about = {name: getattr(result, name) for name in ("quality", "timings", "versions")}
+        write_text(json.dumps({"format": _FORMAT, **about}, indent=2), part / _ABOUT)
+
+
+def read_result(folder: str | Path) -> Result:
+    """Read what `write_result` wrote.
+
+    Raises:
+        InputError: when the folder is not a whole result.
+    """
+    folder = Path(folder)
+    about = _read_json(folder / _ABOUT)
+    del about["format"]
+    fields = {name: _read_image(folder / f"{name}.mha") for name in _FIELDS}
+    linear = _read_transform(folder / "linear")
+    gates = tuple(_read_image(folder / f"{name}.mha") for name in _GATES)
+    if fields["field"] is None or linear is None:
+        raise InputError(f"The result folder {folder} is not complete; start the registration again.")
+    return Result(
+        **fields, linear=linear, settings=read_settings(folder), gates=None if None in gates else gates, **about
+    )
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _write_image(image: sitk.Image | None, path: Path) -> None:
+    if image is not None:
+        sitk.WriteImage(image, str(path), useCompression=False)
+
+
+def _read_image(path: Path) -> sitk.Image | None:
+    return sitk.ReadImage(str(path)) if path.is_file() else None
+
+
+def _write_transform(transform: sitk.Transform, path: Path) -> None:
+    """Text for a few numbers (exact), HDF5 for a field."""
+    sitk.WriteTransform(transform, str(path.with_suffix(".tfm" if transform.IsLinear() else ".h5")))
+
+
+def _read_transform(path: Path) -> sitk.Transform | None:
+    files = [path.with_suffix(suffix) for suffix in (".tfm", ".h5")]
+    return next((sitk.ReadTransform(str(file)) for file in files if file.is_file()), None)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The file {path} cannot be read ({error}); start the registration again.") from None
+    if values.get("format") != _FORMAT:
+        raise InputError(f"The file {path} is of another version of this extension; start the registration again.")
+    return values
+
+
+def _settings(values: dict) -> Settings:
+    values = {name: value for name, value in values.items() if name != "format"}
+    if values.get("weights") is not None:
+        values["weights"] = Path(values["weights"])
+    try:
+        return Settings(**values)
+    except TypeError as error:
+        raise InputError(f"The settings have an unknown entry ({error}); start the registration again.") from None

@@ -1,0 +1,48 @@
+"""Which device and grid are chosen for which memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from GradientGuidedRegistrationLib.registration import memory
+
+MILLION = 1_000_000
+PLENTY = 10**12
+
+
+def test_estimate_grows_with_grid_and_images() -> None:
+    assert memory.estimated_bytes(2 * MILLION) > memory.estimated_bytes(MILLION) > 0
+    assert memory.estimated_bytes(MILLION, "cpu", 50 * MILLION) > memory.estimated_bytes(MILLION, "cpu", MILLION)
+    assert memory.estimated_bytes(MILLION, "cuda", 50 * MILLION) == memory.estimated_bytes(MILLION, "cuda")
+
+
+@pytest.mark.parametrize("free", [{"cpu": PLENTY, "cuda": PLENTY}, {"cpu": None, "cuda": None}, {}])
+def test_what_fits_is_left_alone(free: dict) -> None:
+    assert memory.plan(MILLION, 2.0, "cuda", free) == memory.Plan("cuda", 2.0)
+
+
+def test_cpu_where_the_gpu_is_too_small() -> None:
+    plan = memory.plan(8 * MILLION, 2.0, "cuda", {"cpu": PLENTY, "cuda": 10**9})
+    assert (plan.device, plan.spacing) == ("cpu", 2.0)
+    assert "GPU has 1.0 GB free" in plan.note
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_coarser_grid_where_both_are_too_small(device: str) -> None:
+    free = {"cpu": memory.estimated_bytes(2 * MILLION), "cuda": memory.estimated_bytes(2 * MILLION, "cuda")}
+    plan = memory.plan(8 * MILLION, 2.0, device, free)
+    assert plan.device == device
+    assert 2.0 < plan.spacing < 4.0
+    assert memory.estimated_bytes(int(8 * MILLION * (2.0 / plan.spacing) ** 3), device) <= free[device]
+    assert "coarser" in plan.note
+
+
+def test_hopeless_is_tried_with_a_warning() -> None:
+    plan = memory.plan(8 * MILLION, 2.0, "cpu", {"cpu": 10**6})
+    assert (plan.device, plan.spacing) == ("cpu", 2.0)
+    assert "too little memory" in plan.note
+
+
+def test_available_memory_is_plausible() -> None:
+    available = memory.available_memory()
+    assert available is None or 10**7 < available < 10**14
