@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cases import CENTRE, ct, make_case, make_image, mr
+from cases import CENTRE, ct, labels, make_case, make_image, mr
 
+from GradientGuidedRegistrationLib.evaluation import label_values
 from GradientGuidedRegistrationLib.figures import batch_report, describe_case, render_case, write_report
+from GradientGuidedRegistrationLib.figures.case import warp_labels
 from GradientGuidedRegistrationLib.figures.colours import LETTER
 from GradientGuidedRegistrationLib.figures.composition import Grey, Page, Panel, Swatch
 from GradientGuidedRegistrationLib.figures.page import HEADER, MARGIN, TITLE, render_page
@@ -20,7 +22,7 @@ from GradientGuidedRegistrationLib.figures.png import png_bytes, write_atomicall
 from GradientGuidedRegistrationLib.figures.report import field_of_view
 from GradientGuidedRegistrationLib.figures.text import draw_text, text_mask
 from GradientGuidedRegistrationLib.figures.views import SliceView
-from GradientGuidedRegistrationLib.figures.volumes import Volume
+from GradientGuidedRegistrationLib.figures.volumes import Volume, field_transform
 
 
 class Checker(html.parser.HTMLParser):
@@ -108,6 +110,20 @@ def test_after_is_the_registered_image():
         overlap[when] = [2 * (mask & core).sum() / (mask.sum() + core.sum()) for mask in (bone, labels)]
     assert min(overlap["after"]) > 0.93
     assert max(overlap["before"]) < min(overlap["after"]) - 0.1
+
+
+@pytest.mark.parametrize("fixed", ["straight", "oblique", "left-handed"])
+def test_warped_labels_are_those_of_resampling_everything(fixed):
+    reference = make_image(ct, fixed, extent=70)
+    moving = make_image(labels, "anisotropic", kind=np.uint8)
+    field = make_image(lambda p: 7 * np.sin(0.06 * p[..., [1, 2, 0]]) + (5, -3, 2), "oblique", extent=150)
+    whole = sitk.Resample(moving, reference, field_transform(field), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+    found = warp_labels(moving, reference, field)
+    assert (sitk.GetArrayFromImage(found) == sitk.GetArrayFromImage(whole)).all()
+    assert set(label_values(found)) == {1, 2} and found.GetOrigin() == reference.GetOrigin()
+    far = sitk.Image(moving)
+    far.SetOrigin((900.0, 0.0, 0.0))
+    assert label_values(warp_labels(far, reference, field)) == label_values(warp_labels(moving * 0, reference, field))
 
 
 def test_letters_and_scale_bar_are_on_the_page():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import WorstBoundary, jacobian_determinant, label_values, worst_boundary
+from ..evaluation import WorstBoundary, displacement_statistics, jacobian_determinant, label_values, worst_boundary
 from ..registration.intensity import is_ct
 from .composition import Page
 from .page import PanelRenderer, render_page
@@ -70,7 +70,7 @@ def describe_case(
     worst = None
     if fixed_labels is not None and moving_labels is not None:
         if warped_labels is None:
-            warped_labels = warp_labels(moving_labels, fixed_labels, volumes["after"].transform)
+            warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
         worst = worst_boundary(fixed_labels, warped_labels)
     builder = PageBuilder(
         volumes=volumes,
@@ -205,9 +205,36 @@ def _labels_in(volumes: Mapping[str, Volume], most: int = 40) -> list[int]:
     return sorted(found)[:most]
 
 
-def warp_labels(moving_labels: sitk.Image, fixed_labels: sitk.Image, transform: sitk.Transform) -> sitk.Image:
-    """The moving labels on the grid of the fixed ones, by nearest neighbour."""
-    return sitk.Resample(moving_labels, fixed_labels, transform, sitk.sitkNearestNeighbor, 0)
+def warp_labels(moving_labels: sitk.Image, fixed_labels: sitk.Image, field: sitk.Image) -> sitk.Image:
+    """The moving labels on the grid of the fixed ones, by nearest neighbour.
+
+    Only the part of the grid that the field can bring labels to is sampled: labels fill a small share of most images.
+    """
+    warped = sitk.Image(fixed_labels.GetSize(), moving_labels.GetPixelID())
+    warped.CopyInformation(fixed_labels)
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.ComputePerimeterOff()
+    statistics.Execute(moving_labels != 0)
+    if not statistics.HasLabel(1):
+        return warped
+    box = np.array(statistics.GetBoundingBox(1), float)
+    corners = [
+        fixed_labels.TransformPhysicalPointToContinuousIndex(
+            moving_labels.TransformContinuousIndexToPhysicalPoint((box[:3] + bits * box[3:] - 0.5).tolist())
+        )
+        for bits in np.ndindex(2, 2, 2)
+    ]
+    reach = displacement_statistics(field)["max"] / np.array(fixed_labels.GetSpacing()) + 1
+    size = np.array(fixed_labels.GetSize())
+    start = np.clip(np.floor(np.min(corners, axis=0) - reach), 0, size).astype(int)
+    stop = np.clip(np.ceil(np.max(corners, axis=0) + reach) + 1, 0, size).astype(int)
+    if (stop <= start).any():
+        return warped
+    part = sitk.RegionOfInterest(fixed_labels, (stop - start).tolist(), start.tolist())
+    part = sitk.Resample(
+        moving_labels, part, field_transform(field), sitk.sitkNearestNeighbor, 0, moving_labels.GetPixelID()
+    )
+    return sitk.Paste(warped, part, part.GetSize(), [0, 0, 0], start.tolist())
 
 
 def _zoom(

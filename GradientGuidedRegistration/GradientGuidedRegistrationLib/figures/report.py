@@ -19,7 +19,6 @@ from .case import describe_case, warp_labels
 from .page import PanelRenderer, render_page
 from .png import png_bytes, write_atomically
 from .render import render_panel
-from .volumes import field_transform
 
 if TYPE_CHECKING:
     from ..registration.result import Result
@@ -59,7 +58,7 @@ def write_report(
     metrics = dict(metrics or {})
     warped_labels = None
     if fixed_labels is not None and moving_labels is not None:
-        warped_labels = warp_labels(moving_labels, fixed_labels, field_transform(result.field))
+        warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
         if "labels" not in metrics:
             metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, warped_labels)
