@@ -22,7 +22,7 @@ class Steps(Dataset):
         self, settings: TrainingSettings, phantoms: PhantomSource, files: FileSource | None, rank: int, world: int
     ):
         self.settings, self.phantoms, self.files, self.rank, self.world = settings, phantoms, files, rank, world
-        self._last: tuple[int, Case] | None = None
+        self._last: dict[int, tuple[int, Case]] = {}  # by place in the batch
 
     def __len__(self) -> int:
         return self.settings.steps
@@ -44,14 +44,14 @@ class Steps(Dataset):
         if from_files:
             case = self.files.training_case(number, d)
         else:
-            case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank)
+            case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank, slot)
         case = case.without_labels()
         return augmented(case, d, with_warp=from_files) if s.augment else case
 
-    def _phantom(self, number: int) -> Case:
-        if self._last is None or self._last[0] != number:
-            self._last = (number, self.phantoms(number))
-        return self._last[1]
+    def _phantom(self, number: int, slot: int) -> Case:
+        if slot not in self._last or self._last[slot][0] != number:
+            self._last[slot] = (number, self.phantoms(number))
+        return self._last[slot][1]
 
 
 def loader(steps: Steps, first: int, workers: int, device: torch.device) -> DataLoader:

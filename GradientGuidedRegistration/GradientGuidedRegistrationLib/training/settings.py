@@ -186,10 +186,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "loss": "default",
         "learning_rate": 1e-3,
-        "shape": (48, 48, 48),
-        "zoom": (1.0, 3.0),
+        "shape": (32, 32, 32),
+        # Two small crops: PyTorch's fast 3-D convolutions on a processor need more than one item in a batch.
+        "batch": 2,
+        "zoom": (1.5, 4.0),
         "steps": 4000,
-        "reuse": 3,
+        "reuse": 8,
         "validation_shape": (72, 72, 64),
         "validate_every": 200,
         "checkpoint_every": 100,

@@ -43,7 +43,7 @@ class Canvas:
         return found
 
     def window(self, low: Sequence[float], high: Sequence[float], *fields: torch.Tensor) -> tuple[Any, ...]:
-        """The part of the canvas that holds all points of a box (body units), its points, and the same part of `fields`.
+        """The part of the canvas that holds all points of a box (body units), its points, and that part of `fields`.
 
         Painting on the part paints on the whole. Small shapes need not be evaluated on the whole volume this way.
         """

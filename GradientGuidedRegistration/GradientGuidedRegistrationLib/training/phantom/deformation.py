@@ -39,7 +39,7 @@ def draw_deformation(
     motion = _breathing(d, coarse_points) + _insufflation(d, coarse_points) + _random_warp(d, coarse, zoom)
     within = ((coarse_points[1] / 0.6) ** 2 + (coarse_points[2] / 0.9) ** 2) < 1
     typical = (motion**2).sum(0)[within].mean().sqrt() if bool(within.any()) else (motion**2).sum(0).mean().sqrt()
-    velocity = d.uniform(0.032, 0.052) / typical * motion[None] * scale
+    velocity = d.uniform(0.026, 0.042) / typical * motion[None] * scale
     rotation, shift = _rigid_motion(d, rigid)
     for _ in range(8):
         field = resize(exponentiate(strength * velocity, steps=6), shape)

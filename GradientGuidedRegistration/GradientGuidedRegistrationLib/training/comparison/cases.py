@@ -1,0 +1,72 @@
+"""The cases of a comparison: held-out phantoms, or own pairs with segmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import SimpleITK as sitk
+
+from ...errors import InputError
+from .settings import EvaluationSettings
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """Images and segmentations in LPS mm; `truth` is the true field (fixed to moving) where it is known."""
+
+    name: str
+    fixed: sitk.Image
+    moving: sitk.Image
+    fixed_labels: sitk.Image
+    moving_labels: sitk.Image
+    label_names: dict[int, str]
+    truth: sitk.Image | None = None
+
+
+def count(settings: EvaluationSettings) -> int:
+    """How many cases there will be."""
+    return settings.cases if settings.data is None else len(_own_cases(settings))
+
+
+def cases(settings: EvaluationSettings) -> Iterator[LabelledPair]:
+    """One case after the other, so that only one is in memory."""
+    if settings.data is not None:
+        yield from _own_pairs(settings)
+        return
+    from ..phantom import LABELS, ORGANS, phantom_images
+
+    scored = {LABELS.index(organ): organ for organ in ORGANS}
+    for seed in range(settings.first_seed, settings.first_seed + settings.cases):
+        images = phantom_images(seed, settings.shape, settings.spacing, strength=settings.strength)
+        names = ("fixed", "moving", "fixed_labels", "moving_labels")
+        yield LabelledPair(f"phantom {seed}", *(images[name] for name in names), scored, images["field"])
+
+
+def _own_cases(settings: EvaluationSettings) -> list:
+    from ..case_table import read_cases
+
+    assert settings.data is not None
+    found = read_cases(settings.data)
+    chosen = [case for case in found if case.split == "test"] or found
+    bare = [case.name for case in chosen if case.fixed_labels is None]
+    if bare:
+        raise InputError(f"A comparison needs segmentations; there are none for {', '.join(bare)}.")
+    return chosen
+
+
+def _own_pairs(settings: EvaluationSettings) -> Iterator[LabelledPair]:
+    from ...evaluation.tables import label_values
+    from ...registration.files import read_image, read_labels
+
+    for case in _own_cases(settings):
+        fixed_labels, moving_labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
+        values = [set(label_values(labels)) for labels in (fixed_labels, moving_labels)]
+        if values[0] != values[1]:
+            raise InputError(
+                f"{case.name}: the segmentations have different labels, {sorted(values[0])} and {sorted(values[1])}."
+            )
+        names = {value: f"label {value}" for value in values[0]}
+        yield LabelledPair(
+            case.name, read_image(case.fixed), read_image(case.moving), fixed_labels, moving_labels, names
+        )

@@ -1,0 +1,53 @@
+"""Run a comparison: every method on every case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...errors import InputError
+from .cases import cases, count
+from .measure import measure
+from .methods import ROWS, Unavailable
+from .settings import EvaluationSettings
+from .table import Table
+
+
+def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None] | None = None) -> Table:
+    """Compute Table 1 and write it to `settings.output` after each case, so that an interruption loses one case.
+
+    Args:
+        progress: called as progress("<case>: <method>", fraction); may raise `Cancelled`.
+
+    Raises:
+        InputError: bad data or settings, an output folder that cannot be written, or no row that can be computed.
+    """
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The output folder {settings.output} cannot be written: {error.strerror}.") from None
+    chosen = [name for name in ROWS if not settings.rows or name in settings.rows]
+    total = count(settings) * len(chosen)
+    measures: dict[str, list[dict]] = {name: [] for name in chosen}
+    missing: dict[str, str] = {}
+    done, table = 0, None
+    for pair in cases(settings):
+        for name in chosen:
+            if progress is not None:
+                progress(f"{pair.name}: {name}", done / total)
+            done += 1
+            if name in missing:
+                continue
+            try:
+                outcome = ROWS[name](pair, settings)
+            except Unavailable as reason:
+                missing[name] = str(reason)
+                continue
+            blank = {"folding_percent": None, "tre_mm": None, "seconds": None}
+            measures[name] += [{"method": name, "case": pair.name, **blank, **row} for row in measure(pair, outcome)]
+        rows = [row for name in chosen for row in measures[name]]
+        if not rows:
+            raise InputError(f"No row can be computed: {'; '.join(f'{n}: {why}' for n, why in missing.items())}.")
+        table = Table(rows, settings.organs or sorted(set(pair.label_names.values())), missing)
+        table.write(settings.output)
+    assert table is not None
+    return table

@@ -1,0 +1,71 @@
+"""Compare registration methods on labelled CT-MR pairs: Table 1 of the paper.
+
+    python evaluate.py --output table                             five held-out phantoms, packaged weights
+    python evaluate.py --output table --data pairs.csv            own pairs with segmentations
+    python evaluate.py --output table --weights run               weights of your own, run/gated.pt and so on
+    Slicer --no-splash --no-main-window --python-script evaluate.py --output table
+
+Writes table.txt, table.csv, table.svg and measures.csv (every case, method and label). SyN(MI) needs the package
+antspyx; rows that cannot be computed are left out and named. Exit status: 0 done, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--output", required=True, type=Path, help="folder for the table")
+    p.add_argument("--data", type=Path, help="folder or CSV of own pairs with segmentations; phantoms if left out")
+    p.add_argument("--cases", type=int, default=5, help="number of phantoms")
+    p.add_argument("--first-seed", type=int, default=0, help="number of the first phantom")
+    p.add_argument("--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="phantom voxels")
+    p.add_argument("--spacing", type=float, default=1.0, help="voxel size of the phantoms in mm")
+    p.add_argument("--strength", type=float, default=1.0, help="factor on the phantoms' deformation")
+    p.add_argument("--rows", nargs="+", default=(), help="methods to compare; all if left out")
+    p.add_argument("--weights", type=Path, help="folder with gated.pt, average.pt, vm.pt, vm-concat.pt")
+    p.add_argument(
+        "--organs", nargs="*", default=("liver", "spleen", "kidneys"), help="labels with columns of their own"
+    )
+    p.add_argument("--initialization", default="none", help="none or rigid")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--quiet", action="store_true", help="no progress")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate; returns the exit status."""
+    options = vars(parser().parse_args(arguments))
+    quiet = options.pop("quiet")
+    options["shape"] = tuple(options.pop("size")[::-1])
+    from GradientGuidedRegistrationLib import headless
+    from GradientGuidedRegistrationLib.errors import InputError
+    from GradientGuidedRegistrationLib.training import EvaluationSettings
+
+    def show(step: str, fraction: float) -> None:
+        if not quiet and sys.stderr is not None:
+            print(f"{100 * fraction:3.0f} %  {step}", file=sys.stderr, flush=True)
+
+    try:
+        logic = headless.load_module().GradientGuidedRegistrationLogic()
+        table = logic.evaluate(EvaluationSettings(**options), progress=show)
+    except InputError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("evaluate.py: interrupted; the table holds the cases done so far", file=sys.stderr)
+        return 130
+    print(table.text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    from GradientGuidedRegistrationLib import headless
+
+    headless.leave(main())
