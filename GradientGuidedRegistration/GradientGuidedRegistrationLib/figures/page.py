@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .colours import BACKGROUND, LETTER, MUTED, TEXT, apply_table
+from ..evaluation.colour_tables import apply_table
+from .colours import BACKGROUND, LETTER, MUTED, TEXT
 from .composition import ColourBar, Page, Panel, Swatch
 from .render import Volumes, render_panel
 from .text import draw_text, text_width

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import SimpleITK as sitk
 
+from ..evaluation.colour_tables import apply_table
 from . import composition as c
-from .colours import BACKGROUND, FIRST, SECOND, apply_table
+from .colours import BACKGROUND, FIRST, SECOND
 from .views import SliceView
 from .volumes import Volume
 

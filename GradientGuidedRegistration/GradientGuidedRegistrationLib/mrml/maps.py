@@ -1,0 +1,122 @@
+"""Maps as volume nodes: gradient maps, checkerboard and split of two images, Jacobian determinant, disagreement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..evaluation import jacobian_determinant
+from ..registration.grid import Grid, antialiased, covering_grid
+from ..registration.intensity import normalize
+from .colours import JACOBIAN_RANGE, colour_node
+from .images import image_from_node, volume_node_from_image
+from .transaction import all_or_nothing
+
+
+def gradient_map(image: sitk.Image, spacing: float | None = None) -> sitk.Image:
+    """Gradient map (equation 1 of the paper, per mm) of the normalised image, scaled to [0, 1], float32.
+
+    Args:
+        image: CT or MR, LPS mm; intensities are normalised as for the registration.
+        spacing: sample the image at this spacing (mm) first, as the registration does; None keeps its own grid.
+    """
+    normalized = normalize(image).image
+    if spacing is not None:
+        normalized = covering_grid(image, spacing).resample(antialiased(normalized, spacing))
+    gradient = sitk.GradientMagnitude(sitk.Cast(normalized, sitk.sitkFloat32))
+    values = sitk.GetArrayViewFromImage(gradient)
+    # the strongest edges alone would leave organs black
+    strongest = float(np.percentile(values[values > 0], 99)) if (values > 0).any() else 1.0
+    return sitk.Clamp(gradient / strongest, sitk.sitkFloat32, 0.0, 1.0)
+
+
+def gradient_map_node(
+    volumeNode: Any,
+    scene: Any,
+    *,
+    name: str | None = None,
+    spacing: float | None = None,
+    transform: sitk.Transform | None = None,
+    reference: sitk.Image | None = None,
+    before_registration: bool = False,
+) -> Any:
+    """A new volume node with the gradient map of a volume, ready to be shown over it in colour.
+
+    Args:
+        spacing: see `gradient_map`.
+        transform, reference: bring the map through `transform` (LPS mm, points of `reference` to points of the volume)
+            onto the grid of `reference`: the moving image's map after registration.
+        before_registration: leave out the result of an earlier registration that the node is under.
+    """
+    gradient = gradient_map(image_from_node(volumeNode, before_registration=before_registration), spacing)
+    if reference is not None:
+        gradient = Grid.of(reference).resample(gradient, transform)
+    return _shown(gradient, name or f"{volumeNode.GetName()} gradient map", scene, "gradient", (0.0, 1.0))
+
+
+def jacobian_node(field: sitk.Image, name: str, scene: Any) -> Any:
+    """A new volume node with the Jacobian determinant of x + u(x) (LPS mm); folding is yellow."""
+    node = _shown(jacobian_determinant(field), name, scene, "jacobian", JACOBIAN_RANGE)
+    node.GetDisplayNode().SetInterpolate(False)  # a folded voxel must not be averaged away
+    return node
+
+
+def disagreement_node(image_field: sitk.Image, gradient_field: sitk.Image, name: str, scene: Any) -> Any:
+    """A new volume node with the distance (mm) between the branches' fields: where to trust the result less."""
+    distance = sitk.Cast(sitk.VectorMagnitude(image_field - gradient_field), sitk.sitkFloat32)
+    largest = float(np.percentile(sitk.GetArrayViewFromImage(distance), 99.5))
+    return _shown(distance, name, scene, "distance", (0.0, max(largest, 2.0)))
+
+
+def checkerboard(fixed: sitk.Image, warped: sitk.Image, tile_mm: float = 25.0) -> sitk.Image:
+    """Cubes taken from two images in turn, each normalised to [0, 1]; on the grid of `fixed`, float32.
+
+    Args:
+        fixed, warped: LPS mm; `warped` is sampled onto the grid of `fixed`.
+        tile_mm: side of a cube; cut to whole voxels, and at least one voxel.
+    """
+    first, second = _both(fixed, warped)
+    tiles = [np.arange(n) // max(1, round(tile_mm / s)) for n, s in zip(fixed.GetSize(), fixed.GetSpacing())]
+    odd = (tiles[2][:, None, None] + tiles[1][None, :, None] + tiles[0][None, None, :]) % 2
+    return Grid.of(fixed).image(np.where(odd == 0, first, second))
+
+
+def split(fixed: sitk.Image, warped: sitk.Image, axis: int = 0, share: float = 0.5) -> sitk.Image:
+    """`fixed` on the low side of a plane across a grid axis (0, 1, 2 for i, j, k) at `share` of it, `warped` beyond."""
+    if not 0.0 <= share <= 1.0:
+        raise InputError(f"The split is at {share:g} of the image; give 0 to 1.")
+    first, second = _both(fixed, warped)
+    index = np.arange(fixed.GetSize()[axis]).reshape([-1 if a == axis else 1 for a in (2, 1, 0)])
+    return Grid.of(fixed).image(np.where(index < share * fixed.GetSize()[axis], first, second))
+
+
+def mixed_node(kind: str, fixedNode: Any, warpedNode: Any, scene: Any, **options: Any) -> Any:
+    """A new volume node with the "checkerboard" or "split" of two volume nodes; options as of those functions."""
+    mix = {"checkerboard": checkerboard, "split": split}[kind]
+    image = mix(image_from_node(fixedNode), image_from_node(warpedNode), **options)
+    with all_or_nothing(scene):
+        node = volume_node_from_image(image, f"{fixedNode.GetName()} {kind}", scene)
+        _set_window(node, (0.0, 1.0))
+    return node
+
+
+def _both(fixed: sitk.Image, warped: sitk.Image) -> list[np.ndarray]:
+    images = (normalize(fixed).image, Grid.of(fixed).resample(normalize(warped).image))
+    return [sitk.GetArrayFromImage(image).astype(np.float32) for image in images]
+
+
+def _shown(image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float]) -> Any:
+    with all_or_nothing(scene):
+        node = volume_node_from_image(image, name, scene)
+        node.GetDisplayNode().SetAndObserveColorNodeID(colour_node(kind, scene).GetID())
+        _set_window(node, limits)
+    return node
+
+
+def _set_window(node: Any, limits: tuple[float, float]) -> None:
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(*limits)

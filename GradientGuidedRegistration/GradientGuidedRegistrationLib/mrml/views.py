@@ -1,0 +1,190 @@
+"""What the slice views show: two images faded or flickering, outlines, the deformation; and how it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+THREE_UP_LAYOUT = 8701  # above Slicer's own numbers
+_THREE_UP = (
+    '<layout type="horizontal" split="true">'
+    + "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}"><property name="orientation" action="default">'
+        f'{orientation}</property><property name="viewlabel" action="default">{name[0]}</property>'
+        f'<property name="viewcolor" action="default">{colour}</property></view></item>'
+        for name, orientation, colour in (
+            ("Red", "Axial", "#F34A33"), ("Green", "Coronal", "#6EB04B"), ("Yellow", "Sagittal", "#EDD54C")
+        )
+    )
+    + "</layout>"
+)  # fmt: skip
+
+
+def slice_composites(scene: Any) -> list[Any]:
+    """The `vtkMRMLSliceCompositeNode`s of the scene, one a slice view."""
+    return _nodes(scene, "vtkMRMLSliceCompositeNode")
+
+
+def show_in_slices(
+    scene: Any, background: Any = None, foreground: Any = None, opacity: float | None = None, linked: bool = True
+) -> None:
+    """Show volumes in all slice views; what is None stays as it is.
+
+    Args:
+        background, foreground: volume nodes.
+        opacity: of the foreground, 0 to 1.
+        linked: zoom, move and scroll all slice views together.
+    """
+    for composite in slice_composites(scene):
+        composite.SetLinkedControl(linked)
+        if background is not None:
+            composite.SetBackgroundVolumeID(background.GetID())
+        if foreground is not None:
+            composite.SetForegroundVolumeID(foreground.GetID())
+        if opacity is not None:
+            composite.SetForegroundOpacity(min(max(float(opacity), 0.0), 1.0))
+
+
+def clear_foreground(scene: Any) -> None:
+    """Show the background alone."""
+    for composite in slice_composites(scene):
+        composite.SetForegroundVolumeID(None)
+
+
+def flicker(scene: Any) -> bool:
+    """Swap foreground and background: fully one, then fully the other. Call it from a timer.
+
+    Returns:
+        Whether the foreground is shown now.
+    """
+    composites = slice_composites(scene)
+    shown = not any(composite.GetForegroundOpacity() > 0.5 for composite in composites)
+    for composite in composites:
+        composite.SetForegroundOpacity(1.0 if shown else 0.0)
+    return shown
+
+
+def show_outlines(segmentationNode: Any, colour: tuple[float, float, float] | None = None, width: int = 2) -> None:
+    """Show a segmentation as lines, without fill; `colour` (0 to 1) for all its segments, None keeps their own.
+
+    With a colour for each image, outlines of the same structure in both can be told apart.
+    """
+    segmentationNode.CreateDefaultDisplayNodes()
+    display = segmentationNode.GetDisplayNode()
+    display.SetVisibility(True)
+    display.SetVisibility2DFill(False)
+    display.SetVisibility2DOutline(True)
+    display.SetSliceIntersectionThickness(width)
+    if colour is None:
+        return
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        display.SetSegmentOverrideColor(segmentation.GetNthSegmentID(index), *colour)
+
+
+def show_deformation(transformNode: Any, mode: str = "grid", spacing_mm: float = 10.0, regionNode: Any = None) -> Any:
+    """Draw the deformation in the slice views as a warped "grid" or as "glyphs" (arrows); "off" hides it.
+
+    Args:
+        spacing_mm: between grid lines or arrows.
+        regionNode: volume node within which it is drawn: the fixed image. Without one, Slicer draws nothing in 3-D and
+            the slice's own extent in 2-D.
+
+    Returns:
+        The transform's display node.
+    """
+    transformNode.CreateDefaultDisplayNodes()
+    display = transformNode.GetDisplayNode()
+    if mode not in ("grid", "glyphs", "off"):
+        raise ValueError(f"Unknown mode {mode!r}; choose grid, glyphs or off.")
+    shown = mode != "off"
+    display.SetVisibility(shown)
+    display.SetVisibility2D(shown)
+    display.SetVisibility3D(False)
+    if mode == "grid":
+        display.SetVisualizationMode(display.VIS_MODE_GRID)
+        display.SetGridSpacingMm(spacing_mm)
+        display.SetGridResolutionMm(min(2.5, spacing_mm / 4))
+        display.SetGridShowNonWarped(False)
+    elif mode == "glyphs":
+        display.SetVisualizationMode(display.VIS_MODE_GLYPH)
+        display.SetGlyphType(display.GLYPH_TYPE_ARROW)
+        display.SetGlyphSpacingMm(spacing_mm)
+        display.SetGlyphScalePercent(100.0)
+    if regionNode is not None:
+        display.SetAndObserveRegionNode(regionNode)
+    return display
+
+
+@dataclass
+class ViewState:
+    """What the slice views showed at one moment, so that it can be brought back.
+
+    Nodes are remembered by id; those that are gone when the state is restored are left out.
+    """
+
+    layout: int | None = None
+    composites: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def capture(cls, scene: Any) -> ViewState:
+        layouts = _nodes(scene, "vtkMRMLLayoutNode")
+        return cls(
+            layouts[0].GetViewArrangement() if layouts else None,
+            {
+                node.GetID(): {
+                    "background": node.GetBackgroundVolumeID(),
+                    "foreground": node.GetForegroundVolumeID(),
+                    "label": node.GetLabelVolumeID(),
+                    "opacity": node.GetForegroundOpacity(),
+                    "linked": bool(node.GetLinkedControl()),
+                }
+                for node in slice_composites(scene)
+            },
+        )
+
+    def restore(self, scene: Any) -> None:
+        for node in slice_composites(scene):
+            state = self.composites.get(node.GetID())
+            if state is None:
+                continue
+            # unlinked first: a linked view would hand each change on to the others
+            node.SetLinkedControl(False)
+            node.SetBackgroundVolumeID(_present(scene, state["background"]))
+            node.SetForegroundVolumeID(_present(scene, state["foreground"]))
+            node.SetLabelVolumeID(_present(scene, state["label"]))
+            node.SetForegroundOpacity(state["opacity"])
+        for node in slice_composites(scene):
+            if node.GetID() in self.composites:
+                node.SetLinkedControl(self.composites[node.GetID()]["linked"])
+        layouts = _nodes(scene, "vtkMRMLLayoutNode")
+        if layouts and self.layout is not None:
+            layouts[0].SetViewArrangement(self.layout)
+
+
+@contextmanager
+def views_restored(scene: Any) -> Iterator[None]:
+    """Whatever the block shows, the views are as they were afterwards."""
+    state = ViewState.capture(scene)
+    try:
+        yield
+    finally:
+        state.restore(scene)
+
+
+def three_up(scene: Any) -> None:
+    """Axial, coronal and sagittal view side by side; a `ViewState` captured before brings the old layout back."""
+    for layout in _nodes(scene, "vtkMRMLLayoutNode")[:1]:
+        if not layout.IsLayoutDescription(THREE_UP_LAYOUT):
+            layout.AddLayoutDescription(THREE_UP_LAYOUT, _THREE_UP)
+        layout.SetViewArrangement(THREE_UP_LAYOUT)
+
+
+def _present(scene: Any, node_id: str | None) -> str | None:
+    return node_id if node_id and scene.GetNodeByID(node_id) is not None else None
+
+
+def _nodes(scene: Any, class_name: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(index, class_name) for index in range(scene.GetNumberOfNodesByClass(class_name))]

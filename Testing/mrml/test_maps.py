@@ -1,0 +1,116 @@
+"""Maps as volume nodes: right values at right places, right colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.evaluation import jacobian_determinant
+from GradientGuidedRegistrationLib.mrml.images import image_from_node, volume_node_from_image
+from GradientGuidedRegistrationLib.mrml.maps import (
+    checkerboard,
+    disagreement_node,
+    gradient_map,
+    gradient_map_node,
+    jacobian_node,
+    mixed_node,
+    split,
+)
+
+
+def shown_colour(node: Any, value: float) -> np.ndarray:
+    """Colour (0 to 1) in which a volume node shows a value: window, then colour table."""
+    display = node.GetDisplayNode()
+    share = (value - display.GetWindowLevelMin()) / (display.GetWindowLevelMax() - display.GetWindowLevelMin())
+    table = display.GetColorNode()
+    colour = [0.0] * 4
+    table.GetColor(int(np.clip(share, 0, 1) * (table.GetNumberOfColors() - 1) + 0.5), colour)
+    return np.array(colour[:3])
+
+
+def test_gradient_map_node(scene: Any, geometry: Any, new_image: Any) -> None:
+    node = volume_node_from_image(new_image(geometry), "MR", scene)
+    gradient = gradient_map_node(node, scene)
+    assert gradient.GetName() == "MR gradient map"
+    values = sitk.GetArrayFromImage(image_from_node(gradient))
+    assert values.min() >= 0 and values.max() == 1
+    for index in [(1, 2, 3), (5, 7, 4)]:
+        ras = np.zeros((2, 3))
+        for row, volume in enumerate((node, gradient)):
+            image = image_from_node(volume)
+            ras[row] = image.TransformIndexToPhysicalPoint(index)
+        assert np.allclose(*ras)
+    assert shown_colour(gradient, 0.0).sum() == 0 and shown_colour(gradient, 1.0).sum() > 2
+    again = gradient_map_node(node, scene)
+    assert again.GetDisplayNode().GetColorNode() is gradient.GetDisplayNode().GetColorNode()
+
+
+def test_gradient_map_of_a_ramp_is_even_in_mm(geometry: Any, new_image: Any) -> None:
+    """An edge is as strong along thick slices as in the plane."""
+    image = new_image(geometry)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in image.GetSize()), indexing="ij"), -1).transpose(2, 1, 0, 3)
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    points = (index * image.GetSpacing()) @ direction.T
+    for axis in np.eye(3):
+        ramp = sitk.GetImageFromArray(1000 + points @ axis)
+        ramp.CopyInformation(image)
+        values = sitk.GetArrayFromImage(gradient_map(ramp))[2:-2, 2:-2, 2:-2]
+        assert np.median(values) > 0.9 and values.std() < 0.1
+
+
+def test_gradient_map_after_registration(scene: Any, geometries: Any, new_image: Any) -> None:
+    moving = volume_node_from_image(new_image(geometries["lps"]), "CT", scene)
+    reference = new_image(geometries["oblique-anisotropic"])
+    reference.SetOrigin(new_image(geometries["lps"]).TransformIndexToPhysicalPoint((3, 3, 3)))
+    shift = sitk.TranslationTransform(3, (1.0, 2.0, -1.0))
+    node = gradient_map_node(moving, scene, transform=shift, reference=reference, name="after")
+    own = gradient_map(image_from_node(moving))
+    found = image_from_node(node)
+    assert found.GetSize() == reference.GetSize()
+    expected = sitk.Resample(own, reference, shift, sitk.sitkLinear, 0.0)
+    assert np.allclose(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected), atol=1e-6)
+    assert sitk.GetArrayFromImage(found).max() > 0.2
+
+
+def test_jacobian_node(scene: Any, geometry: Any, new_field: Any) -> None:
+    field = new_field(geometry, amplitude=9.0)
+    node = jacobian_node(field, "Jacobian", scene)
+    assert np.allclose(
+        sitk.GetArrayFromImage(image_from_node(node)), sitk.GetArrayFromImage(jacobian_determinant(field))
+    )
+    assert not node.GetDisplayNode().GetInterpolate()
+    for folded in (-5.0, -0.3, 0.0):
+        assert np.allclose(shown_colour(node, folded), (1, 1, 0))
+    assert np.ptp(shown_colour(node, 1.0)) < 0.05  # volume kept: no hue
+    assert shown_colour(node, 0.5)[2] > shown_colour(node, 0.5)[0] + 0.4  # shrinks: blue
+    assert shown_colour(node, 2.0)[0] > shown_colour(node, 2.0)[2] + 0.4  # grows: red
+
+
+def test_disagreement_node(scene: Any, geometry: Any, new_field: Any) -> None:
+    first, second = new_field(geometry, amplitude=6.0), new_field(geometry, amplitude=2.0)
+    node = disagreement_node(first, second, "trust", scene)
+    values = sitk.GetArrayFromImage(first) - sitk.GetArrayFromImage(second)
+    found = sitk.GetArrayFromImage(image_from_node(node))
+    assert np.allclose(found, np.linalg.norm(values, axis=-1), atol=1e-5)
+    assert node.GetDisplayNode().GetWindowLevelMin() == 0
+
+
+def test_checkerboard_and_split(scene: Any, geometries: Any, new_image: Any) -> None:
+    geometry = geometries["oblique-anisotropic"]
+    dark, bright = new_image(geometry, seed=1), new_image(geometry, seed=2)
+    first, second = (sitk.GetArrayFromImage(split(dark, bright, share=share)) for share in (1.0, 0.0))
+    mixed = sitk.GetArrayFromImage(checkerboard(dark, bright, 7.0))
+    k, j, i = np.indices(mixed.shape)
+    odd = (i // 10 + j // 10 + k // 1) % 2 == 1  # 7 mm: 10 voxels of 0.7 mm, 1 of 5 mm
+    assert np.array_equal(mixed, np.where(odd, second, first)) and first.max() <= 1 and first.min() >= 0
+    halves = sitk.GetArrayFromImage(split(dark, bright, axis=1))
+    assert np.array_equal(halves, np.where(j < 27 / 2, first, second))
+    with pytest.raises(InputError, match="0 to 1"):
+        split(dark, bright, share=2.0)
+    nodes = [volume_node_from_image(image, name, scene) for image, name in ((dark, "MR"), (bright, "CT warped"))]
+    node = mixed_node("checkerboard", *nodes, scene, tile_mm=7.0)
+    assert np.allclose(sitk.GetArrayFromImage(image_from_node(node)), mixed) and node.GetName() == "MR checkerboard"
