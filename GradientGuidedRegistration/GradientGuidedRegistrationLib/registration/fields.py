@@ -24,14 +24,11 @@ def assemble(grid: Grid, displacement: np.ndarray, linear: sitk.Transform) -> si
         the map is one to one everywhere. Only where the margin would take more than the memory budget is it narrower,
         and may fold, outside the fixed field of view.
     """
-    vectors = grid.vectors_to_lps(displacement)
-    points = _points(grid)
-    moved = _apply(linear, points + vectors, grid)
-    total = moved - points
+    total = _followed_by(grid, grid.vectors_to_lps(displacement), linear)
     faces = [np.take(total, end, axis) for axis in range(3) for end in (0, -1)]
     border = max(float(np.linalg.norm(face, axis=-1).max()) for face in faces)
     margin = _margin(grid, border)
-    padded = np.pad(total.astype(np.float32), [(margin, margin)] * 3 + [(0, 0)], mode="edge")
+    padded = np.pad(total, [(margin, margin)] * 3 + [(0, 0)], mode="edge")
     return grid.padded(margin).image(padded * _fade(grid.shape, margin)[..., None])
 
 
@@ -59,31 +56,14 @@ def inverse(field: sitk.Image, iterations: int = 60) -> tuple[sitk.Image, dict[s
     return grid.image(grid.vectors_to_lps(inverted[0].numpy()).astype(np.float32)), figures
 
 
-def _points(grid: Grid) -> np.ndarray:
-    """Return the LPS points of the grid, (D, H, W, 3)."""
-    k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in grid.shape), indexing="ij")
-    return np.array(grid.origin) + np.stack([i, j, k], axis=-1) @ (grid.axes * np.array(grid.spacing)).T
-
-
-def _apply(transform: sitk.Transform, points: np.ndarray, grid: Grid) -> np.ndarray:
-    """Apply a transform to points (D, H, W, 3): by its matrix if it is linear, else through a dense field of it."""
-    matrix, offset = affine_parts(transform, grid.center)
-    if matrix is not None:
-        return points @ matrix.T + offset
-    flat = points.reshape(-1, 3)
-    return np.array([transform.TransformPoint(point) for point in flat.tolist()]).reshape(points.shape)
-
-
-def affine_parts(transform: sitk.Transform, center: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return matrix and offset (x → A x + b) of a transform around ``center``; the matrix is None if it bends."""
-    center = np.asarray(center, dtype=float)
-    image = np.array(transform.TransformPoint(center))
-    matrix = np.stack([np.array(transform.TransformPoint(center + 100 * axis)) - image for axis in np.eye(3)], 1) / 100
-    for probe in ((70.0, -40.0, 90.0), (-55.0, 80.0, -35.0), (-150.0, -120.0, 140.0)):
-        expected = image + matrix @ np.array(probe)
-        if np.abs(np.array(transform.TransformPoint(center + np.array(probe))) - expected).max() > 1e-3:
-            return None, image
-    return matrix, image - matrix @ center
+def _followed_by(grid: Grid, vectors: np.ndarray, transform: sitk.Transform) -> np.ndarray:
+    """Return the vectors (D, H, W, 3) of x → transform(x + vectors(x)), LPS mm."""
+    deformable = sitk.DisplacementFieldTransform(sitk.Cast(grid.image(vectors), sitk.sitkVectorFloat64))
+    whole = sitk.CompositeTransform([transform, deformable])
+    field = sitk.TransformToDisplacementField(
+        whole, sitk.sitkVectorFloat32, grid.size, grid.origin, grid.spacing, grid.direction
+    )
+    return sitk.GetArrayFromImage(field)
 
 
 def _margin(grid: Grid, border_mm: float) -> int:

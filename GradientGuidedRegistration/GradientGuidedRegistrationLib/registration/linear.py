@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .fields import affine_parts
 from .grid import Grid, antialiased, covering_grid
 from .intensity import Normalized
 
 _BINS = 32
+_SAMPLES = 30_000
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
 _STARTS_REFINED = 4
@@ -22,37 +23,85 @@ _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the bo
 
 @dataclass(frozen=True)
 class Level:
-    """Both images at one resolution, with the masks of their measured fields of view."""
+    """Both images at one resolution, with the masks of their measured fields of view.
+
+    Transforms take points of the fixed image; ``outer``, if any, takes them further to the moving image.
+    """
 
     fixed: sitk.Image
     moving: sitk.Image
     fixed_mask: sitk.Image
     moving_mask: sitk.Image
+    outer: sitk.Transform | None = None
 
     @classmethod
-    def at(cls, fixed: Normalized, moving: Normalized, spacing: float) -> Level:
+    def at(cls, fixed: Normalized, moving: Normalized, spacing: float, outer: sitk.Transform | None = None) -> Level:
         images = []
         for normalized in (fixed, moving):
             grid = covering_grid(normalized.image, spacing)
             images.append(grid.resample(antialiased(normalized.image, spacing)))
             images.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
-        return cls(images[0], images[2], images[1], images[3])
+        return cls(images[0], images[2], images[1], images[3], outer)
 
     def mutual_information(self, transform: sitk.Transform) -> float:
         """Return the mutual information in nats over the whole fixed field of view.
 
         What lies outside the moving image counts as background, so that an alignment gains nothing by leaving it.
         """
-        grid = Grid.of(self.fixed)
-        fixed = sitk.GetArrayViewFromImage(self.fixed)[sitk.GetArrayViewFromImage(self.fixed_mask) > 0]
-        warped = sitk.GetArrayViewFromImage(grid.resample(self.moving, transform))[
-            sitk.GetArrayViewFromImage(self.fixed_mask) > 0
-        ]
+        whole = transform if self.outer is None else sitk.CompositeTransform([self.outer, transform])
+        warped = sitk.GetArrayFromImage(Grid.of(self.fixed).resample(self.moving, whole))
+        inside = sitk.GetArrayViewFromImage(self.fixed_mask) > 0
+        fixed, warped = sitk.GetArrayViewFromImage(self.fixed)[inside], warped[inside]
         joint, _, _ = np.histogram2d(fixed, warped, bins=_BINS, range=((0, 1), (0, 1)))
         joint /= max(joint.sum(), 1)
         expected = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
         filled = joint > 0
         return float((joint[filled] * np.log(joint[filled] / expected[filled])).sum())
+
+    def best(self, *transforms: sitk.Transform) -> sitk.Transform:
+        """Return the transform with the highest mutual information, the first of equals."""
+        return max(transforms, key=self.mutual_information)
+
+    def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
+        """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(_BINS)
+        voxels = int(np.prod(self.fixed.GetSize()))
+        if voxels > _SAMPLES:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(_SAMPLES / voxels, seed + 1)
+        if sitk.GetArrayViewFromImage(self.fixed_mask).min() == 0:
+            method.SetMetricFixedMask(self.fixed_mask)
+        if sitk.GetArrayViewFromImage(self.moving_mask).min() == 0:
+            method.SetMetricMovingMask(self.moving_mask)
+        method.SetInterpolator(sitk.sitkLinear)
+        spacing = self.fixed.GetSpacing()[0]
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=spacing, minStep=0.01 * spacing, numberOfIterations=100, relaxationFactor=0.6,
+            gradientMagnitudeTolerance=1e-8,
+        )  # fmt: skip
+        method.SetOptimizerScalesFromPhysicalShift()
+        transform = start.__class__(start)
+        method.SetInitialTransform(transform, inPlace=True)
+        if self.outer is not None:
+            method.SetMovingInitialTransform(self.outer)
+        try:
+            with _one_thread():
+                method.Execute(self.fixed, self.moving)
+        except RuntimeError:  # too few samples inside the moving image
+            return start
+        return transform
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK work on one thread: with more, the order of a sum changes the last digits from run to run."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def align(
@@ -63,47 +112,48 @@ def align(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> sitk.Transform:
-    """Return the linear fixed-to-moving point transform (LPS mm): identity, `initial`, rigid or affine on top of it.
+    """Return the aligning fixed-to-moving point transform (LPS mm): identity, `initial`, rigid or affine before it.
 
-    Rigid alignment starts from the scanner coordinates (or ``initial``), the centres of both fields of view, the
-    centres of mass, tilted by up to 20 degrees, and, where one field of view is much the longer, along its length;
-    the best starts at 8 mm are followed down to 2 mm and the one with the highest mutual information is kept.
-    Deterministic for one seed.
+    Rigid alignment starts from the scanner coordinates, the centres of both fields of view, the centres of mass, tilted
+    by up to 15 degrees, and, where one field of view is much the longer, along its length; the best starts at 8 mm are
+    followed down to 2 mm and the one with the highest mutual information is kept. With ``initial`` that is the only
+    start, and the result is x → initial(linear(x)). Deterministic for one seed, whatever the number of threads.
 
     Raises:
         InputError: when the images do not overlap and may not be moved, or lie implausibly far apart.
     """
-    start = initial or _identity(fixed.image)
-    _check_overlap(fixed.image, moving.image, start, initialization)
+    identity = _identity(fixed.image)
+    _check_overlap(fixed.image, moving.image, initial or identity, initialization)
     if initialization == "none":
-        return start
-    coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image))
-    if initial is None:
-        rigid = _best_rigid(coarse, seed, progress)
-    else:
-        rigid = _optimize(coarse, _as_affine(initial, coarse), seed)
+        return initial or identity
+    coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image), initial)
+    rigid = identity if initial is not None else _best_rigid(coarse, seed, progress)
+    rigid = coarse.best(rigid, coarse.optimized(rigid, seed))
     for number, spacing in enumerate(_finer_spacings(fixed.image)):
-        level = Level.at(fixed, moving, spacing)
-        progress(0.5 + 0.2 * number)
-        rigid = _best(level, (_optimize(level, rigid, seed), rigid))
-    if initial is None:  # a small motion can be lost at 8 mm: what the scanner says has a say at the finest level, too
-        rigid = _best(level, (rigid, _optimize(level, start, seed), start))
-    if initialization == "rigid":
-        return rigid
-    affine = _optimize(level, _as_affine(rigid, level), seed)
-    return _best(level, (rigid, affine)) if _plausible(affine) else rigid
+        level = Level.at(fixed, moving, spacing, initial)
+        progress(0.4 + 0.2 * number)
+        rigid = level.best(level.optimized(rigid, seed), rigid)
+    # A small motion can be lost at 8 mm: where the images start has a say at the finest level, too.
+    progress(0.8)
+    result: sitk.Transform = level.best(rigid, level.optimized(identity, seed), identity)
+    if initialization == "affine":
+        progress(0.9)
+        affine = level.optimized(_as_affine(result), seed)
+        result = level.best(result, affine) if _plausible(affine) else result
+    return result if initial is None else sitk.CompositeTransform([initial, result])
 
 
 def _best_rigid(level: Level, seed: int, progress: Callable[[float], None]) -> sitk.Transform:
     scored = sorted(
-        ((level.mutual_information(start), number, start) for number, start in enumerate(_starts(level))), reverse=True
+        ((level.mutual_information(start), -number, start) for number, start in enumerate(_starts(level))),
+        key=lambda entry: entry[:2],
+        reverse=True,
     )
     refined = []
     for number, (_, _, start) in enumerate(_distinct(scored)):
-        result = _optimize(level, start, seed)
-        refined.append((level.mutual_information(result), -number, result))
+        refined.append(level.optimized(start, seed))
         progress(0.4 * (number + 1) / _STARTS_REFINED)
-    return max(refined)[2]
+    return level.best(*refined)
 
 
 def _distinct(scored: list) -> list:
@@ -151,58 +201,17 @@ def _mass_center(image: sitk.Image) -> np.ndarray:
     return Grid.of(image).point(np.array(index[::-1]))
 
 
-def _optimize(level: Level, start: sitk.Transform, seed: int) -> sitk.Transform:
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(_BINS)
-    voxels = int(np.prod(level.fixed.GetSize()))
-    if voxels > 60_000:
-        method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(60_000 / voxels, seed + 1)
-    if sitk.GetArrayViewFromImage(level.fixed_mask).min() == 0:
-        method.SetMetricFixedMask(level.fixed_mask)
-    if sitk.GetArrayViewFromImage(level.moving_mask).min() == 0:
-        method.SetMetricMovingMask(level.moving_mask)
-    method.SetInterpolator(sitk.sitkLinear)
-    spacing = level.fixed.GetSpacing()[0]
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=spacing, minStep=0.01 * spacing, numberOfIterations=100, relaxationFactor=0.6,
-        gradientMagnitudeTolerance=1e-8,
-    )  # fmt: skip
-    method.SetOptimizerScalesFromPhysicalShift()
-    transform = start.__class__(start)
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(level.fixed, level.moving)
-    except RuntimeError:  # too few samples inside the moving image: this start leads nowhere
-        return start
-    return transform
-
-
-def _best(level: Level, transforms: tuple[sitk.Transform, ...]) -> sitk.Transform:
-    """Return the transform with the highest mutual information, the first of equals."""
-    return max(transforms, key=level.mutual_information)
-
-
 def _identity(image: sitk.Image) -> sitk.Euler3DTransform:
     transform = sitk.Euler3DTransform()
     transform.SetCenter(Grid.of(image).center)
     return transform
 
 
-def _as_affine(transform: sitk.Transform, level: Level) -> sitk.AffineTransform:
-    """Return the affine transform that equals a linear ``transform``, centred in the fixed field of view.
-
-    Raises:
-        InputError: when ``transform`` bends: a displacement field cannot be refined linearly.
-    """
-    center = Grid.of(level.fixed).center
-    matrix, offset = affine_parts(transform, center)
-    if matrix is None:
-        raise InputError("The initial transform is not linear; give initialization 'none' to start from it as it is.")
+def _as_affine(rigid: sitk.Euler3DTransform) -> sitk.AffineTransform:
     affine = sitk.AffineTransform(3)
-    affine.SetCenter(center)
-    affine.SetMatrix(matrix.ravel())
-    affine.SetTranslation(matrix @ center + offset - center)
+    affine.SetCenter(rigid.GetCenter())
+    affine.SetMatrix(rigid.GetMatrix())
+    affine.SetTranslation(rigid.GetTranslation())
     return affine
 
 

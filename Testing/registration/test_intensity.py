@@ -1,0 +1,54 @@
+"""Grey values become [0, 1], and padding is known for what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.registration.intensity import is_ct, normalize
+
+
+def ct_like() -> np.ndarray:
+    values = np.full((20, 30, 30), -1000.0, np.float32)
+    values[:, 5:25, 5:25] = 40
+    values[:, 10:14, 10:14] = 900
+    return values
+
+
+def test_hounsfield_units_are_recognised():
+    assert is_ct(sitk.GetImageFromArray(ct_like()))
+    assert not is_ct(sitk.GetImageFromArray(np.abs(ct_like())))
+    assert not is_ct(sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 3, (20, 20, 20)).astype(np.float32)))
+
+
+def test_ct_window_and_padding():
+    values = ct_like()
+    values[:, :3, :] = -3024
+    result = normalize(sitk.GetImageFromArray(values))
+    image, valid = sitk.GetArrayFromImage(result.image), sitk.GetArrayFromImage(result.valid)
+    assert image.dtype == np.float32
+    assert image.min() == 0 and image.max() == 1
+    assert np.isclose(image[0, 6, 6], (40 + 200) / 500)
+    assert not valid[:, :3].any() and valid[:, 3:].all()
+    assert (image[:, :3] == 0).all()
+
+
+def test_mr_is_scaled_robustly_and_its_zero_padding_does_not_count():
+    values = np.zeros((24, 40, 40), np.float32)
+    random = np.random.default_rng(0)
+    values[4:20, 8:32, :] = random.uniform(100, 300, (16, 24, 40))
+    values[10, 20, 20] = 1e6  # one bright voxel must not darken the rest
+    values[6, 10:12, 10:12] = 0  # dark tissue inside stays
+    result = normalize(sitk.GetImageFromArray(values))
+    image, valid = sitk.GetArrayFromImage(result.image), sitk.GetArrayFromImage(result.valid)
+    assert 0.2 < np.median(image[4:20, 8:32]) < 0.8
+    assert valid.sum() == 16 * 24 * 40
+    assert valid[6, 10, 10]
+
+
+def test_geometry_is_kept():
+    image = sitk.GetImageFromArray(ct_like())
+    image.SetSpacing((0.5, 0.6, 3.0))
+    image.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    for result in vars(normalize(image)).values():
+        assert result.GetSpacing() == image.GetSpacing() and result.GetDirection() == image.GetDirection()

@@ -1,0 +1,133 @@
+"""Linear alignment finds known motions from any start, and says when it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration import linear
+from GradientGuidedRegistrationLib.registration.grid import Grid
+from GradientGuidedRegistrationLib.registration.intensity import Normalized, normalize
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict[str, sitk.Image]:
+    """A phantom pair that differs by contrast only."""
+    return phantom_images(3, shape=(64, 60, 56), spacing=4.0, strength=0.0, rigid=0.0)
+
+
+def moved(image: sitk.Image, motion: sitk.Euler3DTransform) -> sitk.Image:
+    """The same voxels, with the patient lying elsewhere: a point p is found at motion(p)."""
+    image = sitk.Image(image)
+    rotation = np.array(motion.GetMatrix()).reshape(3, 3)
+    image.SetOrigin(motion.TransformPoint(image.GetOrigin()))
+    image.SetDirection((rotation @ np.array(image.GetDirection()).reshape(3, 3)).ravel().tolist())
+    return image
+
+
+def motion(image: sitk.Image, degrees: float, millimetres: float, seed: int = 0) -> sitk.Euler3DTransform:
+    random = np.random.default_rng(seed)
+    axis, shift = random.normal(size=(2, 3))
+    versor = sitk.VersorRigid3DTransform()
+    versor.SetRotation((axis / np.linalg.norm(axis)).tolist(), np.radians(degrees))
+    result = sitk.Euler3DTransform()
+    result.SetMatrix(versor.GetMatrix())
+    result.SetCenter(Grid.of(image).center.tolist())
+    result.SetTranslation((shift * millimetres / np.linalg.norm(shift)).tolist())
+    return result
+
+
+def mean_error(found: sitk.Transform, truth: sitk.Transform, image: sitk.Image) -> float:
+    random = np.random.default_rng(1)
+    points = [Grid.of(image).point(random.uniform(0.2, 0.8, 3) * image.GetSize()) for _ in range(100)]
+    return float(np.mean([np.linalg.norm(np.subtract(found.TransformPoint(p), truth.TransformPoint(p))) for p in points]))
+
+
+@pytest.mark.parametrize(("degrees", "millimetres"), [(0, 0), (10, 25), (20, 40)])
+def test_known_motion(pair, degrees, millimetres):
+    truth = motion(pair["fixed"], degrees, millimetres)
+    found = linear.align(normalize(pair["fixed"]), normalize(moved(pair["moving"], truth)), "rigid")
+    assert mean_error(found, truth, pair["fixed"]) < 2.5  # of 4 mm voxels
+
+
+def test_slab_in_a_larger_image_with_an_unrelated_origin(pair):
+    slab = pair["fixed"][:, :, 24:40]
+    far = motion(slab, 5, 0)
+    far.SetTranslation((30.0, -20.0, 700.0))
+    found = linear.align(normalize(slab), normalize(moved(pair["moving"], far)), "rigid")
+    assert mean_error(found, far, slab) < 4.0
+
+
+def test_affine_finds_a_scaling(pair):
+    stretched = sitk.Image(pair["moving"])
+    stretched.SetSpacing([s * f for s, f in zip(stretched.GetSpacing(), (1.08, 1.0, 0.95))])
+    center = Grid.of(pair["fixed"]).center
+    stretched.SetOrigin([c + (o - c) * f for c, o, f in zip(center, stretched.GetOrigin(), (1.08, 1.0, 0.95))])
+    truth = sitk.ScaleTransform(3, (1.08, 1.0, 0.95))
+    truth.SetCenter(center.tolist())
+    fixed, moving = normalize(pair["fixed"]), normalize(stretched)
+    rigid, affine = (linear.align(fixed, moving, kind) for kind in ("rigid", "affine"))
+    assert mean_error(affine, truth, pair["fixed"]) < min(2.5, mean_error(rigid, truth, pair["fixed"]))
+
+
+def test_initial_transform_is_the_start(pair):
+    truth = motion(pair["fixed"], 8, 20)
+    start = motion(pair["fixed"], 10, 26)
+    fixed, moving = normalize(pair["fixed"]), normalize(moved(pair["moving"], truth))
+    assert linear.align(fixed, moving, "none", start) is start
+    assert mean_error(linear.align(fixed, moving, "rigid", start), truth, pair["fixed"]) < 2.5
+
+
+def test_a_bent_start_is_kept_and_aligned_on_top(pair):
+    grid = Grid.of(pair["fixed"])
+    bend = sitk.DisplacementFieldTransform(grid.image(np.full((*grid.shape, 3), (4.0, 0.0, -6.0))))
+    truth = motion(pair["fixed"], 6, 10)
+    fixed, moving = normalize(pair["fixed"]), normalize(moved(pair["moving"], truth))
+    assert linear.align(fixed, moving, "none", bend) is bend
+    assert mean_error(linear.align(fixed, moving, "rigid", bend), truth, pair["fixed"]) < 2.5
+
+
+def test_without_overlap(pair):
+    fixed = normalize(pair["fixed"])
+    away = sitk.Image(pair["moving"])
+    away.SetOrigin((-100.0, -100.0, 900.0))
+    with pytest.raises(InputError, match="do not overlap.*initial transform"):
+        linear.align(fixed, normalize(away), "none")
+    away.SetOrigin((1000.0, 1000.0, 1000.0))
+    with pytest.raises(InputError, match="too far for one patient"):
+        linear.align(fixed, normalize(away), "rigid")
+
+
+def test_same_seed_same_result(pair):
+    fixed, moving = normalize(pair["fixed"]), normalize(moved(pair["moving"], motion(pair["fixed"], 5, 10)))
+    first, second = (linear.align(fixed, moving, "rigid", seed=4).GetParameters() for _ in range(2))
+    assert first == second
+
+
+def test_mutual_information_against_counting():
+    values = np.random.default_rng(0).integers(0, 32, (16, 16, 16))
+    image = sitk.GetImageFromArray(((values + 0.5) / 32).astype(np.float32))
+    everywhere = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    level = linear.Level(image, image, everywhere, everywhere)
+    share = np.bincount(values.ravel()) / values.size
+    assert np.isclose(level.mutual_information(sitk.Transform(3, sitk.sitkIdentity)), -(share * np.log(share)).sum())
+
+
+def test_masked_regions_do_not_decide(pair):
+    """A bright block that is in the moving image only, and masked out there, must not move the result."""
+    truth = motion(pair["fixed"], 6, 12)
+    other = moved(pair["moving"], truth)
+    values = sitk.GetArrayFromImage(other)
+    values[:, :16] = np.random.default_rng(0).uniform(-1000, 1500, values[:, :16].shape)
+    spoiled = sitk.GetImageFromArray(values)
+    spoiled.CopyInformation(other)
+    mask = np.ones(values.shape, np.uint8)
+    mask[:, :16] = 0
+    valid = sitk.GetImageFromArray(mask)
+    valid.CopyInformation(other)
+    normalized = normalize(spoiled)
+    found = linear.align(normalize(pair["fixed"]), Normalized(normalized.image, valid), "rigid")
+    assert mean_error(found, truth, pair["fixed"]) < 4.0

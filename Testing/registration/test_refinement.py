@@ -1,0 +1,130 @@
+"""Sampling, splines, and the refinement itself, against references and known warps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.interpolate
+import torch
+
+from GradientGuidedRegistrationLib.model import jacobian_determinant, warp
+from GradientGuidedRegistrationLib.registration.refinement import refine
+from GradientGuidedRegistrationLib.registration.sampling import Sampler
+from GradientGuidedRegistrationLib.registration.velocity import Lattice, spline_matrix
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_sampler_agrees_with_the_spatial_transformer():
+    volume, displacement = random(1, 5, 7, 8, 9), random(1, 3, 7, 8, 9, seed=1) * 12 - 6  # well past the border
+    axes = [torch.arange(n) for n in (7, 8, 9)]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1).T + displacement[0].flatten(1).T
+    expected = warp(volume, displacement)[0].flatten(1).T
+    assert torch.allclose(Sampler(volume)(points), expected, atol=1e-5)
+
+
+def test_sampler_derivative():
+    sampler = Sampler(random(1, 3, 5, 6, 7).double())
+    points = (random(40, 3, seed=2) * torch.tensor([5.0, 6.0, 7.0]) - 0.5).double().requires_grad_()
+    assert torch.autograd.gradcheck(sampler, (points,))
+
+
+def test_sampler_on_an_axis_of_one_voxel():
+    values = Sampler(random(1, 2, 1, 4, 4))(torch.tensor([[0.4, 1.5, 2.0], [-3.0, 0.0, 9.0]]))
+    assert torch.isfinite(values).all()
+
+
+def test_splines_against_scipy():
+    count, positions = 9, torch.linspace(1, 7, 50)
+    coefficients = random(count, seed=3).double().numpy()
+    spline = scipy.interpolate.BSpline(np.arange(-2, count + 2), coefficients, 3)  # knots one step apart
+    expected = spline(positions.numpy())
+    assert np.allclose(spline_matrix(positions, count).numpy() @ coefficients, expected, atol=1e-5)
+
+
+def test_splines_sum_to_one_and_repeat_the_border():
+    matrix = spline_matrix(torch.linspace(0, 6, 40), 7)
+    assert torch.allclose(matrix.sum(1), torch.ones(40))
+
+
+def test_lattice_keeps_a_linear_flow_between_resolutions():
+    coarse, fine = Lattice((33, 29, 41), 6), Lattice((33, 29, 41), 3)
+    velocity = torch.full((1, 3, *coarse.counts), 0.3)
+    once = coarse.displacement(velocity)
+    again = fine.displacement(coarse.resampled(velocity, fine))
+    assert torch.allclose(once, again, atol=1e-3)
+    expected = torch.tensor(coarse.steps) * 0.3
+    assert torch.allclose(once[0, :, 16, 14, 20], expected, atol=1e-4)
+
+
+def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:
+    """A smooth image (1, 1, D, H, W) with structure everywhere."""
+    coarse = random(1, 1, *(n // 5 for n in shape), seed=seed)
+    return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)
+
+
+def smooth_warp(shape: tuple[int, int, int], amplitude: float) -> torch.Tensor:
+    axes = torch.meshgrid(*[torch.linspace(0, torch.pi, n) for n in shape], indexing="ij")
+    bump = torch.sin(axes[0]) * torch.sin(axes[1]) * torch.sin(axes[2])
+    return amplitude * torch.stack([bump, -0.5 * bump, 0.8 * bump])[None]
+
+
+@pytest.fixture(scope="module")
+def warped_pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Fixed and moving image of opposite contrast and the displacement between them."""
+    shape = (33, 36, 39)
+    moving, truth = structures(shape), smooth_warp(shape, 3.0)
+    return 1 - warp(moving, truth), moving, truth
+
+
+def error(found: torch.Tensor, truth: torch.Tensor) -> float:
+    inner = (..., slice(5, -5), slice(5, -5), slice(5, -5))
+    return float(torch.linalg.vector_norm(found - truth, dim=1)[inner].mean())
+
+
+def test_refinement_recovers_a_known_warp_across_contrast(warped_pair):
+    fixed, moving, truth = warped_pair
+    found = refine(fixed, moving, 60)
+    assert error(found, truth) < 0.25 * error(torch.zeros_like(truth), truth)
+    assert jacobian_determinant(found).min() > 0
+
+
+def test_refinement_of_an_identical_pair_stays_put(warped_pair):
+    fixed = warped_pair[0]
+    assert refine(fixed, fixed, 30).abs().max() < 0.05
+
+
+def test_refinement_is_repeatable_and_carries_nothing_over(warped_pair):
+    fixed, moving, _ = warped_pair
+    first = refine(fixed, moving, 5)
+    refine(moving, fixed, 5)
+    assert torch.equal(first, refine(fixed, moving, 5))
+
+
+def test_zero_iterations_move_nothing(warped_pair):
+    fixed, moving, _ = warped_pair
+    assert refine(fixed, moving, 0).abs().max() == 0
+
+
+def test_what_is_masked_has_no_pull(warped_pair):
+    fixed, moving, truth = warped_pair
+    spoiled, mask = fixed.clone(), torch.ones_like(fixed)
+    spoiled[..., :12] = random(*spoiled[..., :12].shape, seed=9)
+    mask[..., :12] = 0
+    free, masked = (refine(spoiled, moving, 40, fixed_mask=m)[..., 16:] for m in (None, mask))
+    assert error(masked, truth[..., 16:]) < error(free, truth[..., 16:])
+
+
+def test_progress_rises_to_one_and_can_stop(warped_pair):
+    fixed, moving, _ = warped_pair
+    fractions: list[float] = []
+    refine(fixed, moving, 4, progress=fractions.append)
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+    def stop(fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine(fixed, moving, 4, progress=stop)
