@@ -118,3 +118,15 @@ def test_worst_boundary_is_found(geometry):
     assert np.linalg.norm(np.array(worst.point) - CENTRE - (0, -31, 0)) < 4.5
     assert worst.distance_mm == pytest.approx(11, abs=2.5)
     assert worst_boundary(fixed, sitk.Image(fixed) * 0) is None
+
+
+def test_the_images_edge_is_not_the_worst_boundary():
+    """A structure that the edge cuts in one image and not in the other, and a real error of 3 mm elsewhere."""
+    fixed, moving = np.zeros((2, 30, 30, 30), np.uint8)
+    fixed[10:20, 10:20, 10:20] = moving[10:20, 10:20, 10:23] = 1
+    fixed[0, 0, 0:2] = 1
+    worst = worst_boundary(*(sitk.GetImageFromArray(array) for array in (fixed, moving)))
+    assert worst.distance_mm == pytest.approx(3.0) and worst.point[0] == pytest.approx(19.5)
+    touching = np.zeros((5, 5, 5), np.uint8)
+    touching[0] = 1
+    assert worst_boundary(sitk.GetImageFromArray(touching), sitk.GetImageFromArray(touching)) is None

@@ -26,8 +26,10 @@ def worst_boundary(fixed_labels: sitk.Image, other_labels: sitk.Image) -> WorstB
         fixed_labels, other_labels: integer label images on one grid.
 
     Returns:
-        None if no label is in both.
+        None if no label is in both. Within two voxels of the images' edge nothing counts: what is left there of a
+        structure that the edge cuts differs by chance.
     """
+    size = fixed_labels.GetSize()[::-1]
     boxes = [label_boxes(image) for image in (fixed_labels, other_labels)]
     arrays = [sitk.GetArrayViewFromImage(image) for image in (fixed_labels, other_labels)]
     worst = None
@@ -35,8 +37,9 @@ def worst_boundary(fixed_labels: sitk.Image, other_labels: sitk.Image) -> WorstB
         pairs = list(zip(boxes[0][label], boxes[1][label], strict=True))
         crop = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
         first, second = (array[crop] == label for array in arrays)
-        index, distance = farthest_element(first, second, fixed_labels.GetSpacing())
-        if worst is None or distance > worst.distance_mm:
+        inner = tuple(slice(2 - part.start, length - 2 - part.start) for part, length in zip(crop, size, strict=True))
+        index, distance = farthest_element(first, second, fixed_labels.GetSpacing(), inner)
+        if distance > (-1.0 if worst is None else worst.distance_mm):
             index = np.array(index) + [part.start for part in crop]
             point = fixed_labels.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
             worst = WorstBoundary(label, point, distance)

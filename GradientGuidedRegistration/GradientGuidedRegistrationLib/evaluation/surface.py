@@ -71,16 +71,23 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: tuple[floa
 
 
 def farthest_element(
-    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float]
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float], part: tuple[slice, ...] | None = None
 ) -> tuple[tuple[float, float, float], float]:
     """The surface element of `first` that is farthest from the surface of `second`, both as in `surface_distances`.
 
+    Args:
+        part: voxels (z, y, x slices) between which the element is looked for; everywhere if None.
+
     Returns:
-        Its continuous index (z, y, x) and the distance in mm.
+        Its continuous index (z, y, x) and the distance in mm; -1 if there is no element in `part`.
     """
     codes = [_cell_codes(mask) for mask in (first, second)]
     surfaces = [(code != 0) & (code != 255) for code in codes]
     distances = np.where(surfaces[0], _distance_map(surfaces[1], spacing), -1)
+    for axis, kept in enumerate(part or ()):
+        lines = np.moveaxis(distances, axis, 0)
+        lines[: max(kept.start, 0)] = -1
+        lines[max(kept.stop, 0) + 1 :] = -1
     index = np.unravel_index(np.argmax(distances), distances.shape)
     return tuple(float(i) - 0.5 for i in index), float(distances[index])
 

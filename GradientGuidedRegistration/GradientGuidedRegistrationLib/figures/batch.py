@@ -83,7 +83,7 @@ def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
         name: str = str(case.get("name", ""))
         if report:
             path = Path(report)
-            path = path.relative_to(directory) if path.is_absolute() and path.is_relative_to(directory) else path
+            path = path.relative_to(directory) if path.is_relative_to(directory) else path
             name = html.link(path.as_posix(), name)
         largest = (_metrics(case).get("displacement_mm") or {}).get("max")
         rows.append(

@@ -30,6 +30,7 @@ def render_case(
     directory: str | Path,
     fixed_labels: sitk.Image | None = None,
     moving_labels: sitk.Image | None = None,
+    label_names: Mapping[int, str] | None = None,
     render: PanelRenderer = render_panel,
 ) -> list[Path]:
     """Write the figures of a registration as PNG files.
@@ -39,12 +40,13 @@ def render_case(
         fixed, moving: the two images (LPS), of any geometry.
         directory: made if it is missing.
         fixed_labels, moving_labels: segmentations on any grid; outlines are drawn of what is given.
+        label_names: words for label values.
         render: makes the picture of a panel; the CPU path unless another renderer is plugged in.
 
     Returns:
         The files in reading order.
     """
-    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels)
+    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names=label_names)
     return [
         write_atomically(Path(directory) / f"{page.name}.png", png_bytes(render_page(page, volumes, render)))
         for page in pages
@@ -58,6 +60,7 @@ def describe_case(
     fixed_labels: sitk.Image | None = None,
     moving_labels: sitk.Image | None = None,
     warped_labels: sitk.Image | None = None,
+    label_names: Mapping[int, str] | None = None,
 ) -> tuple[dict[str, Volume], list[Page]]:
     """The volumes and the pages of a registration, before any pixel is drawn.
 
@@ -77,7 +80,7 @@ def describe_case(
         views=views,
         box=(lower, upper),
         names=tuple("CT" if is_ct(image) else "MR" for image in (fixed, moving)),
-        labels=tuple(_labels_in(volumes)),
+        labels={label: (label_names or {}).get(label, f"label {label}") for label in _labels_in(volumes)},
         zoom=_zoom(views, worst, volumes, centre),
         worst=worst,
     )
@@ -99,7 +102,7 @@ def case_volumes(
     volumes = {
         "fixed": Volume(fixed, window=display_window(fixed)),
         "before": Volume(moving, window=window),
-        "after": Volume(moving, after, window=window),
+        "after": Volume(moving, after, window=window, within=fixed),
         "gradient_fixed": gradient_volume(fixed, spacing),
         "gradient_before": gradient_volume(moving, spacing),
         "field": Volume(result.field),
@@ -107,14 +110,14 @@ def case_volumes(
         "jacobian": Volume(jacobian_determinant(result.field), nearest=True),
     }
     before = volumes["gradient_before"]
-    volumes["gradient_after"] = Volume(before.image, after, window=before.window)
+    volumes["gradient_after"] = Volume(before.image, after, window=before.window, within=fixed)
     if result.image_field is not None and result.gradient_field is not None:
         volumes["trust"] = Volume(_lengths(result.image_field - result.gradient_field))
     if fixed_labels is not None:
         volumes["fixed_labels"] = Volume(fixed_labels, nearest=True)
     if moving_labels is not None:
         volumes["labels_before"] = Volume(moving_labels, nearest=True)
-        volumes["labels_after"] = Volume(moving_labels, after, nearest=True)
+        volumes["labels_after"] = Volume(moving_labels, after, nearest=True, within=fixed)
     return volumes
 
 

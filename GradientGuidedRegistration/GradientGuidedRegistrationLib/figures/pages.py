@@ -47,7 +47,7 @@ class PageBuilder:
         views: axial, coronal, sagittal.
         box: corners of the region of interest, LPS mm.
         names: modality of the fixed and of the moving image.
-        labels: label values to outline.
+        labels: label values to outline, with their names.
         zoom: close-ups in the three orientations.
         worst: the worst boundary that `zoom` shows; None if it shows the largest deformation.
     """
@@ -56,7 +56,7 @@ class PageBuilder:
     views: list[SliceView]
     box: tuple[np.ndarray, np.ndarray]
     names: tuple[str, str]
-    labels: tuple[int, ...]
+    labels: Mapping[int, str]
     zoom: list[SliceView]
     worst: WorstBoundary | None
 
@@ -120,19 +120,21 @@ class PageBuilder:
     def close_up(self) -> Page:
         _, moving = self._titles()
         if self.worst is not None:
-            title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm (label {self.worst.label})"
+            name = self.labels.get(self.worst.label, str(self.worst.label))
+            title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm ({name})"
             caption = "The place on the fixed segmentations that is farthest from its counterpart after registration."
         else:
             title = "Close-up of the largest deformation in the middle slices"
             caption = "Without segmentations the close-up shows where the deformation is largest in the middle slices."
         rows = []
+        only = None if self.worst is None else self.worst.label
         for view in self.zoom:
             row = []
             mark = () if self.worst is None else (Ring(self.worst.point, 3.0, colours.TEXT),)
             for when in ("before", "after"):
-                lines = self._label_lines(when) if self.labels else (self._moving_lines(when),)
+                lines = self._label_lines(when, only) if self.labels else (self._moving_lines(when),)
                 row.append(Panel(f"On {self.names[0]} (fixed), {when}", view, (Grey("fixed"), *lines, *mark)))
-            row.append(Panel(f"{moving}, after", view, (Grey("after"), *self._label_lines("after"), *mark)))
+            row.append(Panel(f"{moving}, after", view, (Grey("after"), *self._label_lines("after", only), *mark)))
             rows.append(tuple(row))
         legend = self._label_legend() if self.labels else self._line_legend()
         return Page("close-up", title, caption, tuple(rows), legend)
@@ -229,13 +231,15 @@ class PageBuilder:
             return CT_LEGEND
         return (Swatch(colours.FAT_MUSCLE, f"edges of the {self.names[1]}"),)
 
-    def _label_lines(self, when: str) -> tuple[Layer, ...]:
+    def _label_lines(self, when: str, only: int | None = None) -> tuple[Layer, ...]:
         layers: list[Layer] = []
-        for label in self.labels:
+        labels = self.labels if only is None else (only,)
+        slim = 0.65 if len(labels) > 4 else 1.0  # many structures lie close to each other
+        for label in labels:
             if "fixed_labels" in self.volumes:
-                layers.append(Outline("fixed_labels", label, colours.FIXED_OUTLINE, width=3.4))
+                layers.append(Outline("fixed_labels", label, colours.FIXED_OUTLINE, width=3.4 * slim))
             if self._has_moving_labels:
-                layers.append(Outline(f"labels_{when}", label, colours.MOVING_OUTLINE, width=1.6))
+                layers.append(Outline(f"labels_{when}", label, colours.MOVING_OUTLINE, width=1.6 * slim))
         return tuple(layers)
 
     def _label_legend(self) -> tuple[Swatch, ...]:

@@ -101,12 +101,15 @@ def _paint_edges(canvas: np.ndarray, layer: c.Edges, view: SliceView, volumes: V
 
 
 def _paint_outline(canvas: np.ndarray, layer: c.Outline, view: SliceView, volumes: Volumes) -> None:
-    inside = volumes[layer.volume].slice(view) == layer.label
+    values = volumes[layer.volume].slice(view)
+    inside = values == layer.label
     if not inside.any():
         return
     # a distance map, unlike a blurred mask, is straight far enough from the border for wide lines
     distance = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(inside.astype(np.uint8)), squaredDistance=False)
-    _blend(canvas, layer.colour, line_of(smooth(sitk.GetArrayFromImage(distance), 0.8) - 0.5, layer.width))
+    lines = line_of(smooth(sitk.GetArrayFromImage(distance), 0.8) - 0.5, layer.width)
+    # where the image ends the structure does not: no line there
+    _blend(canvas, layer.colour, np.where(_grown(np.isnan(values), 2), 0, lines))
 
 
 def _paint_warped_grid(canvas: np.ndarray, layer: c.WarpedGrid, view: SliceView, volumes: Volumes) -> None:

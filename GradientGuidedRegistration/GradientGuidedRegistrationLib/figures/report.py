@@ -61,7 +61,9 @@ def write_report(
         warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
         if "labels" not in metrics:
             metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
-    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, warped_labels)
+    volumes, pages = describe_case(
+        result, fixed, moving, fixed_labels, moving_labels, warped_labels, label_names
+    )  # fmt: skip
     region, jacobian = field_of_view(fixed, result.field), volumes["jacobian"].image
     if "folding_percent" not in metrics:
         metrics |= field_metrics(result.field, region, jacobian)
@@ -88,7 +90,6 @@ def write_report(
     body += [
         "<h2>Deformation</h2>",
         f'<div class="plots">{_jacobian_plot(jacobian, region)}</div>',
-        "<h2>How it was made</h2>",
         *_made(result),
     ]
     return write_atomically(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
@@ -195,4 +196,4 @@ def _made(result: Result) -> list[str]:
     ):
         if isinstance(values, Mapping) and values:
             parts += [f"<h3>{escape(title)}</h3>", html.facts(values)]
-    return parts
+    return ["<h2>How it was made</h2>", *parts] if parts else []

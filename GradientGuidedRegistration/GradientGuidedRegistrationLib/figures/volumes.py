@@ -22,12 +22,14 @@ class Volume:
         transform: maps points of the picture to points of the image, as in `SimpleITK.Resample`; None for identity.
         nearest: True for labels and for maps of which no voxel may be averaged away.
         window: grey values shown as black and as white.
+        within: an image outside of which there is nothing to show: the fixed image, for what was registered to it.
     """
 
     image: sitk.Image
     transform: sitk.Transform | None = None
     nearest: bool = False
     window: tuple[float, float] = (0.0, 1.0)
+    within: sitk.Image | None = None
 
     def slice(self, view: SliceView) -> np.ndarray:
         """Values (height, width) or (height, width, 3), float32; NaN outside the image."""
@@ -40,7 +42,17 @@ class Volume:
             float("nan"),
             pixel,
         )
-        return sitk.GetArrayFromImage(picture)[0]
+        values = sitk.GetArrayFromImage(picture)[0]
+        if self.within is not None:
+            values[~inside(self.within, view)] = np.nan
+        return values
+
+
+def inside(image: sitk.Image, view: SliceView) -> np.ndarray:
+    """Which pixels (height, width) lie in a voxel of `image`."""
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    index = (view.points() - image.GetOrigin()) @ direction / image.GetSpacing()
+    return ((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5)).all(axis=-1)
 
 
 def field_transform(field: sitk.Image) -> sitk.Transform:
