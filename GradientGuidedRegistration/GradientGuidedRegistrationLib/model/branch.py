@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.2
+from .folding import folded
+
 FLOW_DEVIATION = 1e-5
 
 
@@ -43,6 +44,8 @@ class VoxelMorphBranch(nn.Module):
         shape: filters by layer, see `BranchShape`.
     """
 
+    slope = 0.2
+
     def __init__(self, channels: int, shape: BranchShape = BACKBONES["b"]) -> None:
         super().__init__()
         self.encoder = _chain(channels, shape.encoder, stride=2)
@@ -61,7 +64,7 @@ class VoxelMorphBranch(nn.Module):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, a=SLOPE)
+                nn.init.kaiming_normal_(module.weight, a=self.slope)
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.flow.weight, std=FLOW_DEVIATION)  # an untrained branch moves nothing
 
@@ -71,29 +74,34 @@ class VoxelMorphBranch(nn.Module):
         Any size: the images are padded at their far ends with zeros to a multiple of 16, and the result is cropped.
         """
         size = images.shape[2:]
-        features = pad_to_multiple(images, self.multiple)
-        levels = []
+        images = pad_to_multiple(images, self.multiple).contiguous(memory_format=torch.channels_last_3d)
+        on_cpu = images.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        compute = folded if on_cpu and images.dtype == torch.float32 else VoxelMorphBranch.layer_by_layer
+        return crop(compute(self, images), size)
+
+    def layer_by_layer(self, images: Tensor) -> Tensor:
+        """The branch as it is drawn, for images whose sizes are multiples of 16; `folding` has the CPU's shorter way."""
+        features, levels = images, []
         for convolution in self.encoder:
             levels.append(features)
-            features = activate(convolution(features))
+            features = self.activate(convolution(features))
         for stage in self.decoder:
             for convolution in stage:
-                features = activate(convolution(features))
+                features = self.activate(convolution(features))
             features = torch.cat([F.interpolate(features, scale_factor=2, mode="nearest"), levels.pop()], dim=1)
         for convolution in self.full:
-            features = activate(convolution(features))
-        return crop(self.displacement(features), size)
+            features = self.activate(convolution(features))
+        return self.displacement(features)
+
+    def activate(self, features: Tensor) -> Tensor:
+        """LeakyReLU in place: its input is not needed again, the sign of its output is that of its input."""
+        return F.leaky_relu_(features, self.slope)
 
     def displacement(self, features: Tensor) -> Tensor:
         """The last convolution, in float32 or wider under autocast too: a coordinate in half precision is a blur."""
         kind = torch.promote_types(self.flow.weight.dtype, torch.float32)
         with torch.autocast(features.device.type, enabled=False):
             return F.conv3d(features.to(kind), self.flow.weight.to(kind), self.flow.bias.to(kind), padding=1)
-
-
-def activate(features: Tensor) -> Tensor:
-    """LeakyReLU(0.2) in place: its input is not needed again, the sign of its output is that of its input."""
-    return F.leaky_relu_(features, SLOPE)
 
 
 def pad_to_multiple(volume: Tensor, multiple: int) -> Tensor:

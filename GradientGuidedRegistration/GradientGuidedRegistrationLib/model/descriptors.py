@@ -62,8 +62,8 @@ def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2, mask: Tensor | N
         image: (B, 1, D, H, W).
         radius: patches are cubes of side 2·radius + 1 voxels.
         dilation: distance of the neighbours from the centre in voxels.
-        mask: (B, 1, D, H, W), 1 where the image means something. Differences with a voxel outside do not count, so the
-            rim of a field of view leaves no trace in the descriptors; where nothing counts they are 1.
+        mask: (B, 1, D, H, W), 1 where the image means something. Differences with a voxel outside do not count, so
+            the rim of a field of view leaves no trace in the descriptors; where nothing counts they are 1.
 
     Returns:
         (B, 12, D, H, W) in (0, 1], channels in the order of Heinrich's programs.

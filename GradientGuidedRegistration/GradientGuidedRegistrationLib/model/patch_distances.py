@@ -125,7 +125,7 @@ class PatchDistances:
         return self.dilation * sum(step * pitch for step, pitch in zip(offset, self.pitches))
 
     def _differences(self, channels: slice, planes: slice, radius: int, buffer: Tensor) -> None:
-        """Fill a buffer with I(x + a) − I(x + b) on `planes` and `radius` more on both sides, zero outside the volume."""
+        """Fill a buffer with I(x + a) − I(x + b) on `planes` and `radius` more each side, zero outside the volume."""
         first, last = max(planes.start - radius, 0), min(planes.stop + radius, self.depth)
         inner = buffer[:, first - planes.start + self.radius : last - planes.start + self.radius]
         start, stop = (first + self.margin) * self.pitches[0], (last + self.margin) * self.pitches[0]
