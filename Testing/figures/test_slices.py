@@ -7,7 +7,6 @@ import pytest
 import SimpleITK as sitk
 from cases import CENTRE, GEOMETRIES, ct, distance, make_image
 
-from GradientGuidedRegistrationLib.figures.render import grey_values
 from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView, box_of, three_views
 from GradientGuidedRegistrationLib.figures.volumes import Volume, display_window, field_transform, gradient_volume
 
@@ -26,7 +25,7 @@ def test_pixels_are_the_images_values(geometry, orientation):
     rng = np.random.default_rng(5)
     for transform in (None, field_transform(field)):
         volume = Volume(image, transform, window=(-160.0, 240.0))
-        picture = np.round(grey_values(volume, view))
+        picture = np.round(volume.grey(view))
         checked = 0
         for row, column in zip(*(rng.integers(0, n, 300) for n in picture.shape), strict=True):
             point = view.points()[row, column].tolist()
@@ -50,7 +49,7 @@ def test_letters_tell_the_patients_sides(geometry, orientation):
     assert len(sides) == 4
     for letter, side in sides.items():
         ball = make_image(lambda p, side=letter: distance(p, 22 * np.array(towards[side])) < 8, geometry)
-        rows, columns = np.nonzero(grey_values(Volume(ball), view) > 128)
+        rows, columns = np.nonzero(Volume(ball).grey(view) > 128)
         assert len(rows) > 50
         place = {"left": columns.max() < 30, "right": columns.min() > 40, "top": rows.max() < 30}
         assert place.get(side, rows.min() > 40), f"{letter} is not at the {side} of {orientation}"
@@ -68,7 +67,7 @@ def test_true_proportions(geometry, orientation):
     """A ball is round, and as large as its diameter says, whatever the voxels are."""
     ball = make_image(lambda p: np.clip(24.5 - distance(p), 0, 1), geometry)
     view = SliceView(orientation, tuple(CENTRE.tolist()), (70.0, 64.0), 0.5)
-    rows, columns = np.nonzero(grey_values(Volume(ball), view) > 128)
+    rows, columns = np.nonzero(Volume(ball).grey(view) > 128)
     across, down = np.ptp(columns) * 0.5, np.ptp(rows) * 0.5
     thick = max(GEOMETRIES[geometry][1])
     assert across == pytest.approx(48, abs=0.5 * thick)
@@ -106,7 +105,7 @@ def test_outside_of_the_image_is_black():
     view = SliceView("axial", tuple((CENTRE + (500, 0, 0)).tolist()), (20.0, 20.0), 1.0)
     volume = Volume(make_image(ct), window=(-2000.0, 0.0))
     assert np.isnan(volume.slice(view)).all()
-    assert (grey_values(volume, view) == 0).all()
+    assert (volume.grey(view) == 0).all()
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)

@@ -26,31 +26,24 @@ def render_panel(panel: c.Panel, volumes: Volumes) -> np.ndarray:
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
 
 
-def grey_values(volume: Volume, view: SliceView) -> np.ndarray:
-    """A slice through the volume's window, float32 (height, width) in [0, 255]; 0 outside the image."""
-    low, high = volume.window
-    values = np.nan_to_num(volume.slice(view), nan=low)
-    return np.clip((values - low) / (high - low), 0, 1) * np.float32(255)
-
-
 def _blend(canvas: np.ndarray, colour: np.ndarray | c.Colour, alpha: np.ndarray) -> None:
     canvas += (np.asarray(colour, np.float32) - canvas) * alpha[..., None].astype(np.float32)
 
 
 def _paint_grey(canvas: np.ndarray, layer: c.Grey, view: SliceView, volumes: Volumes) -> None:
-    canvas[:] = grey_values(volumes[layer.volume], view)[..., None] * layer.brightness
+    canvas[:] = volumes[layer.volume].grey(view)[..., None] * layer.brightness
 
 
 def _paint_checker(canvas: np.ndarray, layer: c.Checker, view: SliceView, volumes: Volumes) -> None:
     rows, columns = (np.arange(size) * view.pixel_mm // layer.tile_mm for size in canvas.shape[:2])
     first = (rows[:, None] + columns[None]) % 2 == 0
-    pictures = [grey_values(volumes[name], view) for name in (layer.first, layer.second)]
+    pictures = [volumes[name].grey(view) for name in (layer.first, layer.second)]
     canvas[:] = np.where(first, *pictures)[..., None]
 
 
 def _paint_fusion(canvas: np.ndarray, layer: c.Fusion, view: SliceView, volumes: Volumes) -> None:
     canvas[:] = sum(
-        grey_values(volumes[name], view)[..., None] / 255 * np.array(colour, np.float32)
+        volumes[name].grey(view)[..., None] / 255 * np.array(colour, np.float32)
         for name, colour in ((layer.first, FIRST), (layer.second, SECOND))
     )
 

@@ -47,6 +47,12 @@ class Volume:
             values[~inside(self.within, view)] = np.nan
         return values
 
+    def grey(self, view: SliceView) -> np.ndarray:
+        """The slice through the window, float32 (height, width) in [0, 255]; 0 outside the image."""
+        low, high = self.window
+        values = np.nan_to_num(self.slice(view), nan=low)
+        return np.clip((values - low) / (high - low), 0, 1) * np.float32(255)
+
 
 def inside(image: sitk.Image, view: SliceView) -> np.ndarray:
     """Which pixels (height, width) lie in a voxel of `image`."""
