@@ -1,0 +1,129 @@
+"""Table 1: the statistics against scipy, the table, and the whole comparison on small phantoms."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.model import build_network, save_weights
+from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
+from GradientGuidedRegistrationLib.training.comparison.cases import cases
+from GradientGuidedRegistrationLib.training.comparison.measure import measure
+from GradientGuidedRegistrationLib.training.comparison.methods import ROWS, Outcome
+from GradientGuidedRegistrationLib.training.comparison.statistics import mean_and_sd, paired_p_value
+from GradientGuidedRegistrationLib.training.comparison.table import Table
+
+SMALL = {"cases": 2, "shape": (24, 24, 24), "spacing": 5.0}
+
+
+@pytest.mark.parametrize("count", [5, 9, 14])
+def test_paired_test_agrees_with_scipy(count: int) -> None:
+    source = np.random.default_rng(count)
+    first = source.normal(80, 4, count)
+    second = first + source.normal(1, 2, count)
+    expected = stats.permutation_test((first, second), lambda a, b: np.mean(a - b), permutation_type="samples",
+                                      n_resamples=np.inf).pvalue  # fmt: skip
+    assert paired_p_value(first.tolist(), second.tolist()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_paired_test_of_many_pairs_is_close_to_the_exact_one() -> None:
+    source = np.random.default_rng(1)
+    first = source.normal(0, 1, 15)
+    second = first + source.normal(0.4, 1, 15)
+    exact = stats.permutation_test((first, second), lambda a, b: np.mean(a - b), permutation_type="samples",
+                                   n_resamples=np.inf).pvalue  # fmt: skip
+    assert paired_p_value(first.tolist(), second.tolist()) == pytest.approx(exact, abs=0.01)
+
+
+def test_summary_leaves_out_what_is_not_known() -> None:
+    assert mean_and_sd([1.0, None, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_and_sd([None]) is None
+    assert paired_p_value([1.0, None], [2.0, 3.0]) is None
+
+
+def test_truth_scores_best_and_zero_scores_as_moving() -> None:
+    pair = next(cases(EvaluationSettings("unused", **SMALL)))
+    before, after = measure(pair, Outcome(None, 0.0))[-1], measure(pair, Outcome(pair.truth, 1.0))[-1]
+    assert after["tre_mm"] == pytest.approx(0, abs=1e-6)
+    assert before["tre_mm"] > 1
+    assert after["dice"] > before["dice"]
+    assert after["folding_percent"] == 0
+    assert after["seconds"] == 1.0
+
+
+def test_comparison_writes_the_table_and_names_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    save_weights(build_network("gated"), tmp_path / "weights" / "gated.pt")
+    rows = ("Moving", "VM", "Ours(gated)", "Refinement alone")
+    steps = []
+    table = evaluate(
+        EvaluationSettings(tmp_path / "out", rows=rows, weights=tmp_path / "weights", **SMALL),
+        progress=lambda step, fraction: steps.append((step, fraction)),
+    )
+    assert table.methods == ["Moving", "Ours(gated)", "Refinement alone"]
+    text = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
+    assert "Dice liver (%)" in text and "±" in text
+    assert "Left out: VM: no weights vm.pt" in text
+    moving, untrained, refined = (np.mean(table.values(name, "", "dice")) for name in table.methods)
+    assert untrained == pytest.approx(moving, abs=1.0)  # an untrained network moves nothing
+    assert refined > moving
+    with open(tmp_path / "out" / "measures.csv", newline="", encoding="utf-8") as file:
+        measures = list(csv.DictReader(file))
+    assert {row["case"] for row in measures} == {"phantom 0", "phantom 1"}
+    assert len(measures) == 3 * 2 * 8  # methods, cases, seven organs and the whole
+    with open(tmp_path / "out" / "table.csv", newline="", encoding="utf-8") as file:
+        assert float(next(csv.DictReader(file))["Dice mean (%)"]) == pytest.approx(moving)
+    assert "<svg" in (tmp_path / "out" / "table.svg").read_text(encoding="utf-8")
+    assert steps[0] == ("phantom 0: Moving", 0.0) and len(steps) == 8
+
+
+def test_table_has_every_row_of_the_paper() -> None:
+    paper = ["Moving", "SyN(MI)", "VM", "VM(concat)", "Ours(average)", "Ours(gated)"]
+    assert list(ROWS)[:6] == paper
+    assert all(f"{name} + refinement" in ROWS for name in paper[2:])
+
+
+def test_means_and_organs_of_a_table() -> None:
+    def row(method: str, case: str, label: str, dice: float | None) -> dict:
+        return {"method": method, "case": case, "label": label, "dice": dice, "asd_mm": 1.0, "hd95_mm": 2.0,
+                "folding_percent": 0.0, "tre_mm": None, "seconds": 3.0}  # fmt: skip
+
+    rows = [row(m, c, label, v) for m, v in (("a", 0.5), ("b", 0.75)) for c in ("1", "2") for label in ("liver", "")]
+    table = Table(rows, ("liver", "spleen"), {})
+    first, second = table.rows()
+    assert table.organs == ["liver"]
+    assert (first["Dice liver (%)"], second["Dice liver (%)"]) == (50.0, 75.0)
+    assert first["p"] == 0.5 and second["p"] is None
+    assert first["TRE (mm)"] is None and "–" in table.text()
+    json.dumps(first)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"rows": ("Elastix",)}, "Unknown rows Elastix"),
+    ({"cases": 0}, "at least 1"),
+    ({"first_seed": 900_000}, "for training and validation"),
+    ({"weights": "nowhere"}, "does not exist"),
+])  # fmt: skip
+def test_bad_settings_are_named(tmp_path: Path, change: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        EvaluationSettings(tmp_path, **change)
+
+
+def test_no_row_at_all(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(InputError, match="No row can be computed: VM: no weights"):
+        evaluate(EvaluationSettings(tmp_path / "out", rows=("VM",), weights=tmp_path / "weights", **SMALL))
+
+
+def test_own_pairs_need_segmentations(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("fixed", "moving"):
+        (tmp_path / "a" / f"{name}.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match="there are none for a"):
+        evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path))

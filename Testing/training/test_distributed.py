@@ -1,0 +1,105 @@
+"""train.py as a program: two processes under torchrun, a bare machine, a kill, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from GradientGuidedRegistrationLib.training.case_table import read_cases
+
+ARGUMENTS = [
+    *("--method", "vm", "--shape", "16", "16", "16", "--validation-shape", "24", "24", "24", "--validation-cases", "1"),
+    *("--validate-every", "100", "--checkpoint-every", "1", "--device", "cpu", "--threads", "1"),
+    *("--schedule", "constant", "--learning-rate", "1e-3", "--quiet", "--shapes-fraction", "1"),
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run(command: list[str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240, **options)
+
+
+def losses(folder: Path) -> list[float]:
+    with open(folder / "losses.csv", newline="", encoding="utf-8") as file:
+        return [float(row["total"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo with torchrun is tested on Linux and macOS")
+def test_two_processes_do_what_one_does_with_twice_the_batch(scripts: Path, tmp_path: Path) -> None:
+    train = str(scripts / "train.py")
+    common = [*ARGUMENTS, "--steps", "3"]
+    two = run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", train,
+               "--output", str(tmp_path / "two"), *common])  # fmt: skip
+    assert two.returncode == 0, two.stderr[-2000:]
+    one = run([sys.executable, train, "--output", str(tmp_path / "one"), "--batch", "2", *common])
+    assert one.returncode == 0, one.stderr[-2000:]
+    # The batch weighs its voxels together, the two processes each their own: equal up to the share of CT padding.
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-2)
+
+
+def test_bare_machine_with_torch_and_numpy_only(scripts: Path, tmp_path: Path) -> None:
+    """No SimpleITK, no vtk, no slicer: training on phantoms works all the same."""
+    program = (
+        "import sys, runpy\n"
+        "for name in ('SimpleITK', 'vtk', 'slicer', 'scipy', 'matplotlib'): sys.modules[name] = None\n"
+        f"sys.argv = ['train.py', '--output', {str(tmp_path / 'bare')!r}, '--steps', '2', *{ARGUMENTS!r}]\n"
+        f"runpy.run_path({str(scripts / 'train.py')!r}, run_name='__main__')\n"
+    )
+    done = run([sys.executable, "-c", program])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(losses(tmp_path / "bare")) == 2
+    assert (tmp_path / "bare" / "best.pt").is_file()
+
+
+def test_killed_run_can_be_resumed(scripts: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(scripts / "train.py"), "--output", str(tmp_path / "run"), *ARGUMENTS]
+    process = subprocess.Popen([*command, "--steps", "1000"], env=ENVIRONMENT)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "checkpoint.pt").is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)
+    finally:
+        process.kill()
+        process.wait()
+    done = run([*command, "--resume", "--steps", "1000", "--time-limit", "0.01"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    steps = [line.split(",")[0] for line in (tmp_path / "run" / "losses.csv").read_text().splitlines()[1:]]
+    assert steps == [str(n) for n in range(1, len(steps) + 1)]
+    again = run([*command, "--steps", "1000"])
+    assert again.returncode == 2
+    assert "holds a run already" in again.stderr
+
+
+def script(path: Path):
+    """A script as a module, so that its `main` can be called without starting Python again."""
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_bad_input_ends_with_status_2_and_one_message(scripts: Path, tmp_path: Path, capsys) -> None:
+    missing = ["--output", str(tmp_path / "run"), "--data", str(tmp_path / "no")]
+    assert script(scripts / "train.py").main(missing) == 2
+    assert capsys.readouterr().err.startswith("train.py: The training data")
+    assert script(scripts / "evaluate.py").main(missing) == 2
+    assert capsys.readouterr().err.startswith("evaluate.py: The training data")
+    assert script(scripts / "phantom.py").main(["--output", str(tmp_path), "--size", "4", "4", "4"]) == 2
+    assert "16 voxels" in capsys.readouterr().err
+
+
+def test_phantom_script_writes_a_case_that_training_can_read(scripts: Path, tmp_path: Path) -> None:
+    options = ["--output", str(tmp_path / "case"), "--size", "24", "28", "26", "--seed", "3"]
+    assert script(scripts / "phantom.py").main(options) == 0
+    images = {"fixed_mr", "moving_ct", "fixed_labels", "moving_labels", "truth"}
+    assert {path.name for path in (tmp_path / "case").iterdir()} == {f"{n}.nii.gz" for n in images} | {"labels.json"}
+    (case,) = read_cases(tmp_path)
+    assert case.fixed.name == "fixed_mr.nii.gz" and case.moving_labels is not None

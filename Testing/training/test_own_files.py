@@ -1,0 +1,145 @@
+"""Own pairs from a CSV or a folder: reading, checks that tell everything at once, grid, crops, cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration.files import write_image
+from GradientGuidedRegistrationLib.training import train
+from GradientGuidedRegistrationLib.training.case_table import read_cases
+from GradientGuidedRegistrationLib.training.own_files import FileSource
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.phantom.draws import Draws
+
+NAMES = ("fixed", "moving", "fixed_labels", "moving_labels")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cases with segmentations; the MR is oblique and anisotropic."""
+    root = tmp_path_factory.mktemp("pairs")
+    for seed in (0, 1):
+        images = phantom_images(seed, (36, 36, 32), 4.0, geometry="scanner")
+        for name in NAMES:
+            write_image(images[name], root / f"case{seed}" / f"{name}.nii.gz")
+    return root
+
+
+def source(folder: Path, cache: Path, **options) -> FileSource:
+    return FileSource(folder, **{"shape": (16, 16, 16), "spacing": 6.0, "crop": False, "cache": cache, **options})
+
+
+def test_folder_and_csv_give_the_same_cases(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    lines = ["fixed,moving,fixed_labels,moving_labels,split,name"]
+    lines += [",".join([*(f"{folder}/case{s}/{n}.nii.gz" for n in NAMES), "training", f"case{s}"]) for s in (0, 1)]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    from_csv, from_folder = read_cases(table), read_cases(folder)
+    assert [(c.name, c.fixed, c.moving_labels) for c in from_csv] == [
+        (c.name, c.fixed, c.moving_labels) for c in from_folder
+    ]
+
+
+def test_pair_lies_on_one_isotropic_grid(folder: Path, tmp_path: Path) -> None:
+    files = source(folder, tmp_path, shape=(24, 24, 24))
+    case = files.training_case(0, Draws(0))
+    assert case.fixed.shape == case.moving.shape == (1, 1, 24, 24, 24)
+    assert 0 <= float(case.fixed.min()) and float(case.moving.max()) <= 1
+    assert case.spacing == (6.0, 6.0, 6.0)
+    assert set(np.unique(case.fixed_labels.numpy())) <= set(range(15))
+    organs = (case.fixed_labels == 1) & (case.moving_labels == 1)
+    assert int(organs.sum()) > 20  # both livers are there, and at about the same place
+
+
+def test_each_epoch_sees_every_case_once(folder: Path, tmp_path: Path) -> None:
+    files = source(folder, tmp_path)
+    files.training = files.training + files.validation if len(files.training) == 1 else files.training
+    count = len(files.training)
+    for epoch in range(3):
+        names = [files.training_case(epoch * count + i, Draws(i)).names[0] for i in range(count)]
+        assert len(set(names)) == count
+
+
+def test_crops_differ_and_small_volumes_are_padded(folder: Path, tmp_path: Path) -> None:
+    files = source(folder, tmp_path, crop=True)
+    first, second = (files.training_case(0, Draws(seed)) for seed in (1, 2))
+    assert first.fixed.shape == (1, 1, 16, 16, 16)
+    assert not np.array_equal(first.fixed.numpy(), second.fixed.numpy())
+    padded = source(folder, tmp_path, shape=(64, 16, 16)).training_case(0, Draws(0))
+    assert float(padded.fixed_mask[0, 0, 0].max()) == 0
+
+
+def test_arrays_are_cached_until_a_file_changes(folder: Path, tmp_path: Path) -> None:
+    source(folder, tmp_path)
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.npz")}
+    source(folder, tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.npz")} == stamps
+    source(folder, tmp_path, spacing=7.0)
+    assert len(list(tmp_path.glob("*.npz"))) == 2 * len(stamps)
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no cases"):
+        read_cases(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_cases(tmp_path / "nowhere")
+
+
+def test_missing_columns_are_listed_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("mr,ct\na.nii,b.nii\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_cases(table)
+    assert "column fixed is missing (columns found: mr, ct)" in str(error.value)
+    assert "column moving is missing" in str(error.value)
+
+
+def test_missing_files_are_listed_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("fixed,moving,split\na.nii,b.nii,\nc.nii,,holiday\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_cases(table)
+    for words in ("line 2: fixed a.nii does not exist", "line 2: moving b.nii does not exist",
+                  "line 3: fixed c.nii does not exist", "line 3: there is no moving image",
+                  "line 3: split 'holiday'"):  # fmt: skip
+        assert words in str(error.value)
+
+
+def test_one_volume_only(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mr.nii.gz").write_bytes((folder / "case0" / "fixed.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="a: there is no moving image; a pair needs both"):
+        read_cases(tmp_path)
+
+
+def test_one_segmentation_only(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("fixed", "moving", "fixed_labels"):
+        (tmp_path / "a" / f"{name}.nii.gz").write_bytes((folder / "case0" / f"{name}.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="only fixed_labels is given; give both"):
+        read_cases(tmp_path)
+
+
+def test_different_label_sets_are_named_for_every_case(folder: Path, tmp_path: Path) -> None:
+    for case in ("case0", "case1"):
+        for name in NAMES:
+            image = sitk.ReadImage(str(folder / case / f"{name}.nii.gz"))
+            if name == "moving_labels":
+                image = sitk.ChangeLabel(image, {1.0: 99.0})
+            write_image(image, tmp_path / "data" / case / f"{name}.nii.gz")
+    with pytest.raises(InputError) as error:
+        source(tmp_path / "data", tmp_path / "cache")
+    for case in ("case0", "case1"):
+        assert f"{case}: the segmentations have different labels: only in the fixed one [1]" in str(error.value)
+    assert "only in the moving one [99]" in str(error.value)
+
+
+def test_training_on_own_files_scores_their_labels(folder: Path, small) -> None:
+    result = train(small(data=folder, spacing=6.0, crop=True, steps=3))
+    assert result.best["dice"] is not None
+    assert (result.weights.parent / "cache").is_dir()

@@ -1,0 +1,188 @@
+"""The training loop: it learns, resumes bit-equal, keeps what it has, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import csv
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.model import describe, load_weights
+from GradientGuidedRegistrationLib.training import checkpoint, train
+from GradientGuidedRegistrationLib.training.phantom import phantom_pair
+from GradientGuidedRegistrationLib.training.phantoms import PhantomSource, as_case
+from GradientGuidedRegistrationLib.training.settings import PRESETS, with_preset
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def stop_at(fraction: float):
+    def progress(step: str, done: float) -> None:
+        if done >= fraction - 1e-9:
+            raise Cancelled
+
+    return progress
+
+
+def test_run_leaves_tables_curves_and_weights(small) -> None:
+    result = train(small(method="gated", steps=4, validate_every=2))
+    folder = result.weights.parent
+    losses, scores = rows(folder / "losses.csv"), rows(folder / "validation.csv")
+    assert [row["step"] for row in losses] == ["1", "2", "3", "4"]
+    terms = ("image_similarity", "gradient_similarity", "smoothness", "gradient_smoothness")
+    for row in losses:
+        i, g, s, r = (float(row[name]) for name in terms)
+        assert float(row["total"]) == pytest.approx(i + 0.5 * g + 1.0 * s + 0.5 * r, rel=1e-4)  # eq. 2
+    assert [row["step"] for row in scores] == ["0", "2", "4"]
+    assert 0 < float(scores[-1]["dice"]) < 1
+    assert float(scores[-1]["asd_mm"]) > 0
+    assert float(scores[-1]["folding_percent"]) == 0
+    assert "<svg" in (folder / "curves.svg").read_text(encoding="utf-8")
+    assert load_weights(result.weights).name == "gated"
+    assert describe(result.weights).metadata["data"] == "phantoms"
+    assert result.finished
+
+
+def test_resumed_run_is_bit_equal(small) -> None:
+    whole, parts = small("whole", schedule="constant"), small("parts", schedule="constant")
+    train(whole)
+    with pytest.raises(Cancelled):
+        train(parts, progress=stop_at(0.5))
+    train(small("parts", schedule="constant", resume=True))
+    a, b = (torch.load(s.output / checkpoint.NAME, weights_only=True) for s in (whole, parts))
+    assert a["step"] == b["step"] == 6
+    for name, value in a["network"].items():
+        assert torch.equal(value, b["network"][name])
+    for key, state in a["optimizer"]["state"].items():
+        assert torch.equal(state["exp_avg_sq"], b["optimizer"]["state"][key]["exp_avg_sq"])
+    assert (whole.output / "losses.csv").read_text() == (parts.output / "losses.csv").read_text()
+
+
+def test_rows_after_the_last_checkpoint_are_written_once(small) -> None:
+    """Killed between checkpoints: the table goes on where the checkpoint is, with no step twice."""
+    settings = small(checkpoint_every=2, steps=5, schedule="constant")
+    seen = []
+
+    def die(step: str, done: float) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt  # no checkpoint is written, as when the process is killed
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, progress=die)
+    train(small(checkpoint_every=2, steps=5, schedule="constant", resume=True))
+    assert [row["step"] for row in rows(settings.output / "losses.csv")] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("method", ["gated", "average", "vm", "vm-concat"])
+def test_each_network_learns(small, monkeypatch, method: str) -> None:
+    """On one repeated pair the loss falls clearly within a few steps."""
+    case = as_case(phantom_pair(3, (16, 16, 16), zoom=2.0), "phantom 3")
+    monkeypatch.setattr(PhantomSource, "__call__", lambda self, number: case)
+    settings = small(method=method, steps=30, augment=False, shapes_fraction=0.0, zoom=(2.0, 2.0), schedule="constant",
+                     learning_rate=3e-3, validate_every=100, checkpoint_every=100, validation_cases=0)  # fmt: skip
+    train(settings)
+    similarity = [float(row["image_similarity"]) for row in rows(settings.output / "losses.csv")]
+    assert min(similarity[-3:]) < 0.93 * similarity[0]
+
+
+def test_data_of_a_step_does_not_depend_on_workers(small) -> None:
+    for folder, workers in (("none", 0), ("two", 2)):
+        train(small(folder, workers=workers, steps=3, schedule="constant"))
+    a, b = (small(folder).output / "losses.csv" for folder in ("none", "two"))
+    assert a.read_text() == b.read_text()
+
+
+def test_loss_that_is_not_finite_stops_with_step_and_case(small, monkeypatch) -> None:
+    from dataclasses import replace
+
+    original = PhantomSource.__call__
+
+    def broken(self, number: int):
+        case = original(self, number)
+        return replace(case, fixed_mask=case.fixed_mask * float("nan")) if number == 8 else case
+
+    monkeypatch.setattr(PhantomSource, "__call__", broken)
+    settings = small()
+    with pytest.raises(
+        InputError, match=r"not finite at step 5 \(case phantom 1000008, phantom 1000009\).*last good checkpoint"
+    ):
+        train(settings)
+    stored = torch.load(settings.output / checkpoint.NAME, weights_only=True)
+    assert stored["step"] == 3
+    assert all(torch.isfinite(value).all() for value in stored["network"].values())
+
+
+def test_full_disk_leaves_the_old_checkpoint(small, monkeypatch) -> None:
+    settings = small(steps=3)
+    train(settings)
+    before = (settings.output / checkpoint.NAME).read_bytes()
+
+    def full(content, file, *rest):
+        file.write(b"x" * 1000)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"No space left on device.*previous checkpoint is intact"):
+        checkpoint.save(settings.output, {"settings": {}, "world": 1})
+    monkeypatch.undo()
+    assert (settings.output / checkpoint.NAME).read_bytes() == before
+    assert not list(settings.output.glob(".checkpoint-*"))
+
+
+def test_resume_with_other_settings_names_them_all(small) -> None:
+    train(small(steps=3))
+    with pytest.raises(InputError, match=r"learning_rate was 0.001, is 0.01; method was 'vm', is 'gated'"):
+        train(small(steps=3, resume=True, method="gated", learning_rate=0.01))
+
+
+def test_second_run_into_a_folder_is_refused(small) -> None:
+    settings = small(steps=3)
+    with checkpoint.RunFolder(settings), pytest.raises(InputError, match="Another run is writing"):
+        train(settings)
+    train(settings)
+    with pytest.raises(InputError, match="holds a run already"):
+        train(settings)
+
+
+def test_nothing_to_resume(small) -> None:
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(small(resume=True))
+
+
+def test_time_limit_ends_with_a_checkpoint(small) -> None:
+    result = train(small(steps=1000, time_limit=1e-4))
+    assert not result.finished
+    assert (small().output / checkpoint.NAME).is_file()
+
+
+def test_presets_hold_the_papers_settings() -> None:
+    abdomen, kidney = (with_preset("x", f"paper-{name}") for name in ("abdomen", "kidney"))
+    assert (abdomen.shape, kidney.shape) == ((144, 144, 128), (144, 80, 256))
+    assert abdomen.learning_rate == kidney.learning_rate == 1e-5
+    assert abdomen.batch == 1 and abdomen.schedule == "constant"
+    losses = [settings.loss() for settings in (abdomen, kidney)]
+    assert [(loss.alpha, loss.beta, loss.gamma) for loss in losses] == [(0.5, 0.5, 1.0), (0.4, 0.3, 0.8)]
+    assert all(loss.descriptor == "mind" for loss in losses)
+    assert with_preset("x", "cpu", batch=1).batch == 1
+    assert all(with_preset("x", name).loss() for name in PRESETS)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"method": "unet"}, "gated, average, vm, vm-concat"),
+    ({"steps": 0}, "at least 1"),
+    ({"shape": (144, 8, 128)}, "at least 16"),
+    ({"zoom": (0.5, 1)}, "between 1 and 8"),
+    ({"learning_rate": -1.0}, "between 0 and 1"),
+    ({"device": "gpu7"}, "cannot be used"),
+    ({"weights": "missing.pt"}, "missing.pt"),
+])  # fmt: skip
+def test_bad_settings_are_named(small, change: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        train(small(**change))
