@@ -19,7 +19,7 @@ from GradientGuidedRegistrationLib.training.comparison.methods import ROWS, Outc
 from GradientGuidedRegistrationLib.training.comparison.statistics import mean_and_sd, paired_p_value
 from GradientGuidedRegistrationLib.training.comparison.table import Table
 
-SMALL = {"cases": 2, "shape": (24, 24, 24), "spacing": 5.0}
+SMALL = {"cases": 2, "shape": (28, 28, 28), "spacing": 4.0}
 
 
 @pytest.mark.parametrize("count", [5, 9, 14])

@@ -86,7 +86,7 @@ class RunFolder:
         if not _take(self._lock):
             self._lock.close()
             raise InputError(f"Another run is writing into {self.path}; choose another output folder.")
-        if not settings.resume and any((self.path / name).exists() for name in (NAME, "settings.json")):
+        if not settings.resume and (self.path / NAME).exists():
             self.close()
             raise InputError(f"{self.path} holds a run already; use --resume to continue it, or another output folder.")
 

@@ -140,7 +140,8 @@ class Trainer:
                     self._look(bar)
                 if self._is_due(s.validate_every):
                     self._validate()
-                stop = self.processes.agree(bool(s.time_limit) and time.monotonic() - start > 60 * s.time_limit)
+                if s.time_limit:
+                    stop = self.processes.agree(time.monotonic() - start > 60 * s.time_limit)
                 if self._is_due(s.checkpoint_every) or stop:
                     self._save()
                 if progress is not None:
