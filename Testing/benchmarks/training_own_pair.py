@@ -1,4 +1,4 @@
-"""Overfit a network on one pair of own files through train.py, and tell what that does to the pair's mutual information.
+"""Overfit a network on one pair of own files through train.py, and tell what that does to its mutual information.
 
     python Testing/benchmarks/training_own_pair.py fixed.nii.gz moving.nii.gz --output run --steps 150
 
@@ -28,12 +28,13 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     table = options.output / "pair.csv"
-    table.write_text(
-        f"fixed,moving,name\n{options.fixed.resolve()},{options.moving.resolve()},pair\n", encoding="utf-8"
-    )
-    arguments = ["--data", table, "--output", options.output / "run", "--preset", "cpu", "--batch", "2", "--threads", "1",
-                 "--spacing", options.spacing, "--shape", *options.shape, "--steps", options.steps, "--initialization",
-                 "rigid", "--learning-rate", "1e-3", "--validate-every", "1000", "--checkpoint-every", "50"]  # fmt: skip
+    files = f"{options.fixed.resolve()},{options.moving.resolve()}"
+    table.write_text(f"fixed,moving,name\n{files},pair\n", encoding="utf-8")
+    arguments = [
+        *("--data", table, "--output", options.output / "run", "--preset", "cpu", "--threads", "1"),
+        *("--spacing", options.spacing, "--shape", *options.shape, "--steps", options.steps),
+        *("--initialization", "rigid", "--validate-every", "1000", "--checkpoint-every", "50"),
+    ]
     subprocess.run([sys.executable, ROOT / "Scripts" / "train.py", *map(str, arguments)], check=True)
 
     from GradientGuidedRegistrationLib.registration.files import read_image
