@@ -1,19 +1,29 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Annotated, Any
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Union
 
-import ctk
-import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTransformNode
+from slicer import (
+    vtkMRMLGridTransformNode,
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTransformNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, Default, parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import *
 from slicer.util import VTKObservationMixin
+
+from GradientGuidedRegistrationLib.panel.choices import Device, Initialization, Model, Quality, presets
+
+Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 (Slicer 5.10 knows no other)
 
 #
 # GradientGuidedRegistration
@@ -37,6 +47,14 @@ class GradientGuidedRegistration(ScriptedLoadableModule):
             "The network is that of Zhe Xu, Jiangpeng Yan, Jie Luo, Xiu Li and Jayender Jagadeesan: Unsupervised "
             "Multimodal Image Registration with Adaptative Gradient Guidance, ICASSP 2021."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Put the sample pairs into the Sample Data module, once the application is up."""
+    from GradientGuidedRegistrationLib.panel.samples import register_samples
+
+    register_samples()
 
 
 #
@@ -46,21 +64,36 @@ class GradientGuidedRegistration(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class GradientGuidedRegistrationParameterNode:
-    """The choices of one registration, saved with the scene.
+    """The choices of one registration, saved with the scene. A scene may hold several.
 
     fixedVolume - the volume that stays, usually the MR.
     movingVolume - the volume that is brought onto it, usually the CT.
     initialTransform - a transform that already brings the moving volume near, optional.
-    initialization - alignment before the deformable part: none, rigid or affine.
-    transform - the resulting transform node.
-    warpedVolume - the moving volume on the fixed grid.
+    fixedMask, movingMask - the regions of the volumes that count, optional.
+    movingSegmentation - to be carried over to the fixed volume, optional.
+    initialization, quality, model, device - see `panel.choices`.
+    weights - path of a weights file to use instead of the packaged one; empty for none.
+    spacing - of the working grid in mm; 0 chooses it from the images.
+    createInverse, createWarped - what to make besides the transform.
+    transform, inverseTransform, warpedVolume - nodes to overwrite; none creates new ones.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
     initialTransform: vtkMRMLTransformNode
-    initialization: Annotated[str, Choice(["none", "rigid", "affine"]), Default("rigid")]
-    transform: vtkMRMLTransformNode
+    fixedMask: Labels
+    movingMask: Labels
+    movingSegmentation: Labels
+    initialization: Initialization = Initialization.RIGID
+    quality: Quality = Quality.BALANCED
+    model: Model = Model.GATED
+    device: Device = Device.AUTO
+    weights: str = ""
+    spacing: Annotated[float, WithinRange(0, 20)] = 0.0
+    createInverse: bool = True
+    createWarped: bool = True
+    transform: vtkMRMLGridTransformNode
+    inverseTransform: vtkMRMLGridTransformNode
     warpedVolume: vtkMRMLScalarVolumeNode
 
 
@@ -70,53 +103,314 @@ class GradientGuidedRegistrationParameterNode:
 
 
 class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: two volumes, a button."""
+    """The panel: fills itself in, hands registrations to the background process, and puts results into the scene."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: GradientGuidedRegistrationLogic | None = None
+        self._parameterNode: GradientGuidedRegistrationParameterNode | None = None
+        self._guiTag: Any = None
+        self._failed: Any = None
+
+    # --- life of the panel
 
     def setup(self) -> None:
+        from GradientGuidedRegistrationLib.panel.progress_section import ProgressSection
+        from GradientGuidedRegistrationLib.panel.result_section import ResultSection
+        from GradientGuidedRegistrationLib.panel.runs import RunQueue
+        from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
+
         ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/GradientGuidedRegistration.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = GradientGuidedRegistrationLogic()
-        inputs = ctk.ctkCollapsibleButton()
-        inputs.text = _("Inputs")
-        self.layout.addWidget(inputs)
-        form = qt.QFormLayout(inputs)
-        self.fixedSelector = self._volumeSelector(_("The volume that stays, usually the MR"))
-        self.movingSelector = self._volumeSelector(_("The volume that is brought onto the fixed one, usually the CT"))
-        form.addRow(_("Fixed volume (MR):"), self.fixedSelector)
-        form.addRow(_("Moving volume (CT):"), self.movingSelector)
-        self.registerButton = qt.QPushButton(_("Register"))
-        self.registerButton.connect("clicked(bool)", self.onRegister)
-        self.layout.addWidget(self.registerButton)
-        self.layout.addStretch(1)
-        self.updateButton()
-
-    def _volumeSelector(self, toolTip: str) -> Any:
-        selector = slicer.qMRMLNodeComboBox()
-        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        selector.addEnabled = False
-        selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.toolTip = toolTip
-        selector.setMRMLScene(slicer.mrmlScene)
-        selector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateButton)
-        return selector
-
-    def updateButton(self, node: Any = None) -> None:
-        fixed, moving = self.fixedSelector.currentNode(), self.movingSelector.currentNode()
-        self.registerButton.enabled = bool(fixed and moving and fixed is not moving)
-        self.registerButton.toolTip = (_("Bring the moving volume onto the fixed one") if self.registerButton.enabled
-                                       else _("Choose two different volumes"))
-
-    def onRegister(self, checked: bool = False) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The registration failed."), waitCursor=True):
-            self.logic.register(self.fixedSelector.currentNode(), self.movingSelector.currentNode())
+        self.presets = presets()
+        self.ui.presetComboBox.addItems([*(preset.name for preset in self.presets), _("Custom")])
+        self.ui.parameterSetSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", self.moduleName)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.setupSection = SetupSection(self.ui, self.updatePanel)
+        self.progressSection = ProgressSection(self.ui)
+        self.resultSection = ResultSection(self.ui, self.logic)
+        self.queue = RunQueue(self.onQueueChanged, self.progressSection.show_event, self.onRunEnded)
+        for button, slot in (
+            (self.ui.registerButton, self.onRegister), (self.ui.queueButton, self.startRegistration),
+            (self.ui.clearQueueButton, self.onClearQueue), (self.ui.swapButton, self.onSwap),
+            (self.ui.tryButton, self.onTry), (self.ui.retryCpuButton, self.onRetryOnCpu),
+            (self.ui.retryCoarserButton, self.onRetryCoarser),
+        ):  # fmt: skip
+            button.clicked.connect(slot)
+        self.ui.presetComboBox.activated.connect(self.onPreset)
+        self.ui.weightsPathEdit.currentPathChanged.connect(self.onWeights)
+        self.ui.parameterSetSelector.currentNodeChanged.connect(self.onParameterSet)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
+        self.initializeParameterNode()
+        self.setupSection.check()
 
     def cleanup(self) -> None:
+        """The module is reloaded, or the application ends."""
+        self.stopEverything()
+        self.setParameterNode(None)
         self.removeObservers()
+
+    def stopEverything(self) -> None:
+        """End the background processes at once; the scene is left as it is."""
+        if hasattr(self, "queue"):
+            self.queue.stop()
+            self.discardFailed()
+            self.setupSection.stop()
+
+    def enter(self) -> None:
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """Another module is shown: the registration goes on, the widgets are not kept up to date."""
+        self.setParameterNode(None)
+
+    def onReload(self) -> None:
+        """Reload the library too, not only this file."""
+        self.stopEverything()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "GradientGuidedRegistrationLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller: Any, event: Any) -> None:
+        self.stopEverything()
+        self.resultSection.clear()
+        self.onQueueChanged()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller: Any, event: Any) -> None:
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onNodeRemoved(self, caller: Any, event: Any) -> None:
+        parameters = self._parameterNode
+        if parameters is not None and not slicer.mrmlScene.IsNodePresent(parameters.parameterNode):
+            self.setParameterNode(None)
+        self.resultSection.update()
+
+    # --- the parameter node
+
+    def initializeParameterNode(self) -> None:
+        """Make sure that there is a parameter set, and fill in the volumes that can be recognised."""
+        if self._parameterNode is None:
+            self.setParameterNode(self.logic.getParameterNode())
+        parameters = self._parameterNode
+        if parameters.fixedVolume is None and parameters.movingVolume is None:
+            fixed, moving = self.logic.recognizeVolumes()
+            if fixed is not None:
+                parameters.fixedVolume = fixed
+            if moving is not None:
+                parameters.movingVolume = moving
+
+    def setParameterNode(self, parameterNode: GradientGuidedRegistrationParameterNode | None) -> None:
+        """Show and observe another parameter set, or none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            node = self._parameterNode.parameterNode
+            if self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self.updatePanel):
+                self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.ui.parameterSetSelector.setCurrentNode(parameterNode.parameterNode)
+            self.ui.weightsPathEdit.currentPath = parameterNode.weights
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+            self.updatePanel()
+
+    def onParameterSet(self, node: Any) -> None:
+        if node is not None and self._parameterNode is not None and node is not self._parameterNode.parameterNode:
+            self.setParameterNode(GradientGuidedRegistrationParameterNode(node))
+
+    def onPreset(self, index: int) -> None:
+        if index < len(self.presets):
+            with slicer.util.NodeModify(self._parameterNode):
+                self.presets[index].apply(self._parameterNode)
+        self.updatePanel()
+
+    def onWeights(self, path: str) -> None:
+        if self._parameterNode is not None and self._parameterNode.weights != path:
+            self._parameterNode.weights = path
+
+    def onSwap(self, *_args: Any) -> None:
+        parameters = self._parameterNode
+        with slicer.util.NodeModify(parameters):
+            for first, second in (("fixedVolume", "movingVolume"), ("fixedMask", "movingMask")):
+                a, b = getattr(parameters, first), getattr(parameters, second)
+                setattr(parameters, first, b)
+                setattr(parameters, second, a)
+
+    def missing(self) -> str:
+        """What keeps the button disabled, as a sentence."""
+        from GradientGuidedRegistrationLib.panel.checks import missing
+
+        if self._parameterNode is None:
+            return _("There is no parameter set.")
+        has_torch = self.setupSection.torch_version is not None
+        return missing(self._parameterNode, has_torch, self.logic.hasNetwork(self._parameterNode))
+
+    def updatePanel(self, *_args: Any) -> None:
+        """Enable what can be done, say what is missing, and tell what it will take."""
+        from GradientGuidedRegistrationLib.panel import checks
+
+        parameters, ui = self._parameterNode, self.ui
+        if parameters is None:
+            return
+        missing, running = self.missing(), self.queue.current is not None
+        ui.registerButton.enabled = running or not missing
+        ui.registerButton.toolTip = (_("Stop; the scene stays as it is") if running else
+                                     missing or _("Bring the moving volume onto the fixed one"))
+        ui.missingLabel.text = "" if running else missing
+        ui.missingLabel.visible = bool(missing) and not running
+        ui.queueButton.enabled = not missing
+        ui.tryButton.enabled = not running and self.setupSection.torch_version is not None
+        ui.swapButton.enabled = parameters.fixedVolume is not None or parameters.movingVolume is not None
+        ui.inverseTransformSelector.enabled = parameters.createInverse
+        ui.warpedVolumeSelector.enabled = parameters.createWarped
+        ui.weightsPathEdit.enabled = parameters.model is not Model.NONE
+        preset = next((n for n, preset in enumerate(self.presets) if preset.matches(parameters)), len(self.presets))
+        ui.presetComboBox.currentIndex = preset
+        note = checks.model_note(parameters, self.logic.hasNetwork(parameters))
+        ui.modelNoteLabel.text = note
+        ui.modelNoteLabel.visible = bool(note)
+        ui.memoryLabel.text = self.memoryText()
+
+    def memoryText(self) -> str:
+        """What the registration will take; empty while that cannot be said."""
+        from GradientGuidedRegistrationLib.panel import checks
+
+        fixed, moving = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
+        if any(node is None or node.GetImageData() is None for node in (fixed, moving)):
+            return ""
+        size, spacing = self.logic.workingGrid(fixed, self._parameterNode.spacing or None)
+        voxels = sum(node.GetImageData().GetNumberOfPoints() for node in (fixed, moving))
+        device = checks.device_of(self._parameterNode, self.setupSection.devices)
+        return checks.memory_text(size, spacing, voxels, device, self.setupSection.free_memory())
+
+    # --- registering
+
+    def onRegister(self, *_args: Any) -> None:
+        if self.queue.current is not None:
+            self.queue.cancel()
+        else:
+            self.startRegistration()
+
+    def startRegistration(self, *_args: Any) -> None:
+        """Hand what is chosen to the background process; if one runs already, it waits for its turn."""
+        from GradientGuidedRegistrationLib.errors import InputError
+        from GradientGuidedRegistrationLib.panel.process import Outcome
+        from GradientGuidedRegistrationLib.panel.runs import Run
+
+        parameters = self._parameterNode
+        if self.missing():
+            return
+        self.discardFailed()
+        self.progressSection.clear_error()
+        fixed, moving = parameters.fixedVolume, parameters.movingVolume
+        run = Run("register", _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))
+        run.options.update(createWarped=parameters.createWarped, spacing=self.logic.workingGrid(
+            fixed, parameters.spacing or None)[1])
+        roles = ("fixedVolume", "movingVolume", "movingSegmentation", "transform", "inverseTransform", "warpedVolume")
+        run.nodes.update({role: getattr(parameters, role).GetID() for role in roles if getattr(parameters, role)})
+        run.nodes["parameters"] = parameters.parameterNode.GetID()
+        try:
+            self.logic.writeJob(
+                run.folder / "input", fixed, moving, self.logic.settings(parameters),
+                initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
+                movingMaskNode=parameters.movingMask)
+        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
+            run.discard()
+            self.progressSection.show_error(run.title, Outcome("input", str(error)))
+            return
+        self.add(run)
+
+    def add(self, run: Any) -> None:
+        """Start a run, or let it wait."""
+        if self.queue.current is None:
+            self.progressSection.started()
+        self.queue.add(run)
+
+    def onTry(self, *_args: Any) -> None:
+        """Generate an artificial patient; when it is there, load and register it."""
+        from GradientGuidedRegistrationLib.panel.runs import Run
+
+        self.add(Run("phantom", _("Artificial patient")))
+
+    def onClearQueue(self, *_args: Any) -> None:
+        self.queue.clear()
+
+    def onQueueChanged(self) -> None:
+        self.progressSection.show_queue(self.queue)
+        self.updatePanel()
+
+    def onRunEnded(self, run: Any, outcome: Any) -> None:
+        """Put the result into the scene, whole; or say why there is none."""
+        from GradientGuidedRegistrationLib.panel.process import Outcome
+
+        if outcome.kind == "finished":
+            try:
+                self.finishRun(run)
+            except Exception as error:  # the scene is as it was; the user reads why, and the log has it all
+                logging.exception("The result could not be put into the scene")
+                outcome = Outcome("input", str(error))
+        self.progressSection.show_outcome(run, outcome)
+        if outcome.kind in ("memory", "crash", "error") and run.task == "register":
+            self.discardFailed()
+            self._failed = run
+        else:
+            run.discard()
+
+    def finishRun(self, run: Any) -> None:
+        """Make nodes of what a run left in its folder."""
+        if run.task == "phantom":
+            nodes = self.logic.loadPhantom(run.folder / "result")
+            self.initializeParameterNode()
+            with slicer.util.NodeModify(self._parameterNode):
+                self._parameterNode.fixedVolume, self._parameterNode.movingVolume = nodes["fixed"], nodes["moving"]
+                self._parameterNode.movingSegmentation = nodes["moving_labels"]
+            slicer.util.setSliceViewerLayers(background=nodes["fixed"], foreground=nodes["moving"],
+                                             foregroundOpacity=0.5, fit=True)
+            self.startRegistration()
+            return
+        nodes = {role: slicer.mrmlScene.GetNodeByID(nodeID) for role, nodeID in run.nodes.items()}
+        fixed, moving = nodes["fixedVolume"], nodes["movingVolume"]
+        if fixed is None or moving is None:
+            raise ValueError(_("A volume was removed from the scene while it was being registered."))
+        result = self.logic.readResult(run.folder / "result")
+        made = self.logic.addResultToScene(
+            result, fixed, moving, movingSegmentationNode=nodes.get("movingSegmentation"),
+            createWarpedVolume=run.options["createWarped"], transformNode=nodes.get("transform"),
+            inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"))
+        slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
+        self.resultSection.show(made, moving)
+
+    # --- another try
+
+    def discardFailed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            failed.discard()
+
+    def retry(self, **changes: Any) -> None:
+        """Run what has failed once more, with other settings."""
+        run, self._failed = self._failed, None
+        if run is None:
+            return
+        self.logic.changeJob(run.folder / "input", **changes)
+        self.add(run)
+
+    def onRetryOnCpu(self, *_args: Any) -> None:
+        self.retry(device="cpu")
+
+    def onRetryCoarser(self, *_args: Any) -> None:
+        if self._failed is not None:
+            self._failed.options["spacing"] = min(1.5 * self._failed.options["spacing"], 20.0)
+            self.retry(spacing=self._failed.options["spacing"])
 
 
 #
@@ -149,8 +443,39 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
     Slicer or of the plain-Python host (`GradientGuidedRegistrationLib.headless`).
     """
 
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.isSingletonParameterNode = False  # a scene may hold several parameter sets
+
     def getParameterNode(self) -> GradientGuidedRegistrationParameterNode:
         return GradientGuidedRegistrationParameterNode(super().getParameterNode())
+
+    def settings(self, parameters: GradientGuidedRegistrationParameterNode) -> Any:
+        """The `registration.settings.Settings` that a parameter node asks for."""
+        from GradientGuidedRegistrationLib.registration.settings import Settings
+
+        network = parameters.model is not Model.NONE
+        return Settings(
+            method=parameters.model.value if network else Settings.method,
+            weights=Path(parameters.weights) if network and parameters.weights else None,
+            use_network=network,
+            initialization=parameters.initialization.value,
+            refine=parameters.quality.value,
+            spacing=parameters.spacing or None,
+            device=parameters.device.value,
+            inverse=parameters.createInverse,
+        )
+
+    def hasNetwork(self, parameters: GradientGuidedRegistrationParameterNode) -> bool:
+        """Whether there are weights for the model that a parameter node asks for."""
+        from GradientGuidedRegistrationLib.errors import InputError
+        from GradientGuidedRegistrationLib.registration.models import weights_file
+
+        settings = self.settings(parameters)
+        try:
+            return settings.use_network and weights_file(settings) is not None
+        except InputError:
+            return False
 
     def register(
         self,
@@ -183,27 +508,64 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         :param progress: called as progress(step, fraction); may raise `errors.Cancelled`.
         :raises InputError: for input that cannot be registered, with a sentence that says why.
         """
-        from GradientGuidedRegistrationLib import mrml
-
-        fixed = mrml.image_from_node(fixedNode)
-        moving = mrml.image_from_node(movingNode, before_registration=True)
-        masks = {
-            name: mrml.labels_from_node(node, image, before_registration=image is moving) != 0
-            for name, node, image in (("fixed_mask", fixedMaskNode, fixed), ("moving_mask", movingMaskNode, moving))
-            if node is not None
-        }
-        initial = mrml.transform_from_node(initialTransformNode, fixed) if initialTransformNode is not None else None
+        fixed, moving, options = self._images(
+            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
         settings = self._withInverse(settings, createInverse)
-        result = self.registerImages(fixed, moving, settings, initial_transform=initial, progress=progress, **masks)
+        result = self.registerImages(fixed, moving, settings, progress=progress, **options)
         return self.addResultToScene(
             result, fixedNode, movingNode, movingSegmentationNode=movingSegmentationNode,
             createWarpedVolume=createWarpedVolume, observe=observe,
         )
 
     @staticmethod
-    def _withInverse(settings: Any, inverse: bool) -> Any:
-        from dataclasses import replace
+    def _images(fixedNode: Any, movingNode: Any, initialTransformNode: Any, fixedMaskNode: Any, movingMaskNode: Any,
+                ) -> tuple[Any, Any, dict[str, Any]]:  # fmt: skip
+        """The nodes' content in LPS mm: fixed and moving image, and masks and transform where there are some."""
+        from GradientGuidedRegistrationLib import mrml
 
+        fixed = mrml.image_from_node(fixedNode)
+        moving = mrml.image_from_node(movingNode, before_registration=True)
+        options = {
+            name: mrml.labels_from_node(node, image, before_registration=image is moving) != 0
+            for name, node, image in (("fixed_mask", fixedMaskNode, fixed), ("moving_mask", movingMaskNode, moving))
+            if node is not None
+        }
+        if initialTransformNode is not None:
+            options["initial_transform"] = mrml.transform_from_node(initialTransformNode, fixed)
+        return fixed, moving, options
+
+    def writeJob(
+        self,
+        folder: Path,
+        fixedNode: Any,
+        movingNode: Any,
+        settings: Any,
+        *,
+        initialTransformNode: Any = None,
+        fixedMaskNode: Any = None,
+        movingMaskNode: Any = None,
+    ) -> None:
+        """Write what `register` would work on to a new folder, for the background process. Main thread only."""
+        from GradientGuidedRegistrationLib.registration.storage import Job, write_job
+
+        fixed, moving, options = self._images(
+            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
+        write_job(Job(fixed, moving, settings, **options), folder)
+
+    def changeJob(self, folder: Path, **changes: Any) -> None:
+        """Change settings of a job that was written, for another try."""
+        from GradientGuidedRegistrationLib.registration.storage import read_settings, write_settings
+
+        write_settings(replace(read_settings(folder), **changes), folder)
+
+    def readResult(self, folder: Path) -> Any:
+        """The `registration.result.Result` that the background process left in a folder."""
+        from GradientGuidedRegistrationLib.registration.storage import read_result
+
+        return read_result(folder)
+
+    @staticmethod
+    def _withInverse(settings: Any, inverse: bool) -> Any:
         from GradientGuidedRegistrationLib.registration.settings import Settings
 
         settings = Settings() if settings is None else settings
@@ -225,9 +587,16 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         movingSegmentationNode: Any = None,
         createWarpedVolume: bool = True,
         observe: bool = True,
+        transformNode: Any = None,
+        inverseTransformNode: Any = None,
+        warpedVolumeNode: Any = None,
     ) -> RegisteredNodes:
-        """Turn a result into nodes named after its inputs, all of them or, on any error, none. Main thread only."""
+        """Turn a result into nodes named after its inputs, all of them or, on any error, none. Main thread only.
+
+        `transformNode`, `inverseTransformNode` and `warpedVolumeNode` are existing nodes to overwrite instead.
+        """
         from GradientGuidedRegistrationLib import mrml
+        from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
 
         scene = slicer.mrmlScene
         fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
@@ -244,14 +613,64 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
                 moving = mrml.image_from_node(movingNode, before_registration=True)
                 warped = mrml.volume_node_from_image(
                     result.warp(moving, fixed), f"{movingName} on {fixedName}", scene, display_like=movingNode)
+                warped.SetAttribute(RESULT_ATTRIBUTE, "1")
             if movingSegmentationNode is not None:
                 segmentation = mrml.carry_labels(
                     movingSegmentationNode, result.transform, fixed,
                     f"{movingSegmentationNode.GetName()} on {fixedName}", scene, before_registration=True)
+            transform = mrml.move_into(transform, transformNode)
+            inverse = mrml.move_into(inverse, inverseTransformNode)
+            warped = mrml.move_into(warped, warpedVolumeNode)
             if observe:
-                mrml.observe_transform(movingNode, transform)
+                mrml.set_registered(movingNode, transform, True)
         logging.info("Registered '%s' to '%s'", movingName, fixedName)
         return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+    def recognizeVolumes(self) -> tuple[Any, Any]:
+        """The MR and the CT among the volumes of the scene, (fixed, moving); None for what is not recognised."""
+        from GradientGuidedRegistrationLib import mrml
+
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return mrml.recognize_pair([node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode")])
+
+    def workingGrid(self, fixedNode: Any, spacing: float | None = None) -> tuple[tuple[int, int, int], float]:
+        """Size in voxels and spacing in mm of the grid on which a volume would be registered."""
+        from types import SimpleNamespace
+
+        from GradientGuidedRegistrationLib.registration.grid import working_grid
+
+        shape = fixedNode.GetImageData().GetDimensions()
+        geometry = SimpleNamespace(GetSize=lambda: shape, GetSpacing=fixedNode.GetSpacing,
+                                   GetOrigin=fixedNode.GetOrigin, GetDirection=lambda: (1, 0, 0, 0, 1, 0, 0, 0, 1))
+        grid = working_grid(geometry, spacing)
+        return grid.size, grid.spacing[0]
+
+    def loadPhantom(self, folder: Path) -> dict[str, Any]:
+        """Load the artificial patient that the background process left in a folder; nodes by role."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.load_phantom(folder, slicer.mrmlScene)
+
+    def isRegistered(self, node: Any, transformNode: Any) -> bool:
+        """Whether a node is under the transform of a registration."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.is_registered(node, transformNode)
+
+    def setRegistered(self, node: Any, transformNode: Any, registered: bool) -> None:
+        """Put a node under the transform of a registration, or undo that; nothing is hardened."""
+        from GradientGuidedRegistrationLib import mrml
+
+        mrml.set_registered(node, transformNode, registered)
+
+    def applyTo(self, node: Any, transformNode: Any) -> None:
+        """Put something else of the moving volume under the transform, or of the fixed one under the inverse.
+
+        :raises InputError: for a transform that cannot be used.
+        """
+        from GradientGuidedRegistrationLib import mrml
+
+        mrml.apply_to(node, transformNode)
 
     def run(self, request: Any, progress: Any = None) -> dict[str, Any]:
         """Do one registration from files to files, as a `job.Request` says, and return its metrics. Needs no scene."""

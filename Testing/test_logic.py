@@ -141,7 +141,7 @@ def test_masks_and_initial_transform_reach_the_registration(scene: Any, logic: A
 def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(scene: Any, logic: Any,
                                                                    pair: tuple[Any, Any]) -> None:
     parameters = logic.getParameterNode()
-    assert parameters.initialization == "rigid"
+    assert parameters.initialization.value == "rigid"
     parameters.fixedVolume, parameters.movingVolume = pair
     again = logic.getParameterNode()
     assert (again.fixedVolume, again.movingVolume) == pair

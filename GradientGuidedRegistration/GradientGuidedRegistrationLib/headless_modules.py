@@ -156,10 +156,11 @@ class _Parameter:
         union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
         members = typing.get_args(annotation) if union else (annotation,)
         types_ = [member for member in members if member is not type(None)]
-        if len(types_) != 1:
-            raise TypeError(f"Parameter {name}: outside Slicer only one type, or one type or None, is supported")
+        self.is_node = all(hasattr(member, "GetNodeTagName") for member in types_)
+        if len(types_) != 1 and not self.is_node:
+            raise TypeError(f"Parameter {name}: outside Slicer one type or several node classes are supported, or None")
         self.type: type = types_[0]
-        self.is_node = hasattr(self.type, "GetNodeTagName")
+        self.accepted: Any = (int, float) if self.type is float else tuple(types_)
         self.optional = union or self.is_node
         self.validators = [extra for extra in extras if hasattr(extra, "validate")]
         defaults = [extra.value for extra in extras if isinstance(extra, Default)]
@@ -194,8 +195,7 @@ class _Parameter:
     def _check(self, value: Any) -> None:
         if value is None and self.optional:
             return
-        accepted = (int, float) if self.type is float else self.type
-        if not isinstance(value, accepted):
+        if not isinstance(value, self.accepted):
             raise TypeError(f"Parameter {self.name} takes {self.type.__name__}, not {type(value).__name__} ({value!r})")
         for validator in self.validators:
             validator.validate(value)

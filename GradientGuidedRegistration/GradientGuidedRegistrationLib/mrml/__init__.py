@@ -11,43 +11,107 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .evaluation_nodes import (
+        compare_nodes,
+        export_csv,
+        landmark_table_node,
+        plot_nodes_from_table,
+        table_node_from_comparison,
+    )
     from .images import image_from_node, volume_node_from_image
     from .labels import carry_labels, labels_from_node, segment_names
+    from .maps import disagreement_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality, recognize_pair
     from .outputs import apply_to, is_registered, move_into, set_registered
     from .points import carry_points, markups_from_points, points_from_markups
+    from .samples import load_phantom
+    from .slice_pipeline import through_slicer
+    from .structures import match_structures, structures_of
     from .transaction import all_or_nothing
     from .transforms import observe_transform, transform_from_node, transform_node_from_field
+    from .views import (
+        ViewState,
+        clear_foreground,
+        flicker,
+        show_deformation,
+        show_in_slices,
+        show_outlines,
+        three_up,
+        views_restored,
+    )
+
 
 __all__ = [
+    "ViewState",
     "all_or_nothing",
     "apply_to",
     "carry_labels",
     "carry_points",
+    "clear_foreground",
+    "compare_nodes",
+    "disagreement_node",
+    "export_csv",
+    "flicker",
+    "gradient_map_node",
     "image_from_node",
     "is_registered",
+    "jacobian_node",
     "labels_from_node",
+    "landmark_table_node",
+    "load_phantom",
     "markups_from_points",
+    "match_structures",
+    "mixed_node",
     "modality",
     "move_into",
     "observe_transform",
+    "plot_nodes_from_table",
     "points_from_markups",
     "recognize_pair",
     "segment_names",
     "set_registered",
+    "show_deformation",
+    "show_in_slices",
+    "show_outlines",
+    "structures_of",
+    "table_node_from_comparison",
+    "three_up",
+    "through_slicer",
     "transform_from_node",
     "transform_node_from_field",
+    "views_restored",
     "volume_node_from_image",
 ]
 
 _HOMES = {
+    "evaluation_nodes": (
+        "compare_nodes",
+        "export_csv",
+        "landmark_table_node",
+        "plot_nodes_from_table",
+        "table_node_from_comparison",
+    ),
     "images": ("image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "labels_from_node", "segment_names"),
+    "maps": ("disagreement_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality", "recognize_pair"),
     "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
+    "samples": ("load_phantom",),
+    "slice_pipeline": ("through_slicer",),
+    "structures": ("match_structures", "structures_of"),
     "transaction": ("all_or_nothing",),
     "transforms": ("observe_transform", "transform_from_node", "transform_node_from_field"),
+    "views": (
+        "ViewState",
+        "clear_foreground",
+        "flicker",
+        "show_deformation",
+        "show_in_slices",
+        "show_outlines",
+        "three_up",
+        "views_restored",
+    ),
 }
 
 

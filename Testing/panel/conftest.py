@@ -1,0 +1,98 @@
+"""The real panel over the stand-in for Qt, in the real MRML scene."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+MODULE, PANEL = "GradientGuidedRegistration", "GradientGuidedRegistrationLib.panel"
+
+
+class WidgetBase:
+    """Slicer's base class of module widgets, as far as the panel uses it."""
+
+    def __init__(self, parent: Any) -> None:
+        self.parent, self.layout = parent, parent.layout()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+
+    def setup(self) -> None:
+        pass
+
+    def resourcePath(self, name: str) -> str:
+        return str(Path(sys.modules["GradientGuidedRegistration"].__file__).parent / "Resources" / name)
+
+    def onReload(self) -> None:
+        pass
+
+
+def panel_modules() -> list[str]:
+    """The imported modules that hold on to `qt`."""
+    return [name for name in sys.modules if name == MODULE or name == PANEL or name.startswith(PANEL + ".")]
+
+
+@pytest.fixture
+def application(_host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """`qt`, `slicer.app` and what else the panel touches of the application; gives the module file, imported anew."""
+    pytest.importorskip("PySide6", reason="PySide6 is not installed")
+    import slicer
+    import slicer.util
+    from panel import qt_stand_in as stand_in
+
+    import GradientGuidedRegistrationLib
+    from GradientGuidedRegistrationLib import headless
+
+    folder = tmp_path / "tmp ü x"
+    folder.mkdir()
+    monkeypatch.setitem(sys.modules, "qt", stand_in.qt_module())
+    monkeypatch.setattr(slicer, "app", SimpleNamespace(temporaryPath=str(folder)))
+    monkeypatch.setattr(sys.modules["slicer.ScriptedLoadableModule"], "ScriptedLoadableModuleWidget", WidgetBase)
+    for name, value in {"loadUI": stand_in.load_ui, "childWidgetVariables": stand_in.child_widget_variables,
+                        "setSliceViewerLayers": lambda **layers: None}.items():
+        monkeypatch.setattr(slicer.util, name, value, raising=False)
+    monkeypatch.setattr(GradientGuidedRegistrationLib, "panel", None, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in panel_modules():
+        monkeypatch.delitem(sys.modules, name)
+    module = headless.load_module()
+    parameters = module.GradientGuidedRegistrationParameterNode
+    parameters.connectGui, parameters.disconnectGui = stand_in.connect_gui, stand_in.disconnect_gui
+    yield module
+    for name in panel_modules():
+        del sys.modules[name]
+
+
+@pytest.fixture
+def panel(application: Any, scene: Any) -> Iterator[Any]:
+    """The panel, set up and shown; everything that it started is ended afterwards."""
+    from panel.qt_stand_in import CLASSES
+    from PySide6.QtWidgets import QVBoxLayout
+
+    parent = CLASSES["QWidget"]()
+    QVBoxLayout(parent)
+    parent.isEntered = True
+    widget = application.GradientGuidedRegistrationWidget(parent)
+    widget.setup()
+    yield widget
+    widget.cleanup()
+    parent.deleteLater()
+
+
+@pytest.fixture
+def wait() -> Callable[..., None]:
+    """Let Qt handle events until something is so."""
+    from PySide6.QtCore import QCoreApplication, QEventLoop
+
+    def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it took too long"
+            QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+            time.sleep(0.01)
+
+    return until
