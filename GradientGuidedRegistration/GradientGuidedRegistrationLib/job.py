@@ -16,6 +16,7 @@ from .errors import InputError
 from .registration.files import (
     IMAGE_SUFFIXES,
     TRANSFORM_SUFFIXES,
+    check_content,
     check_output,
     read_image,
     read_labels,
@@ -86,7 +87,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     _check_request(request)
-    fixed, moving = read_image(request.fixed, "fixed image"), read_image(request.moving, "moving image")
+    fixed, moving = _read(request.fixed, "fixed image"), _read(request.moving, "moving image")
     labels = {
         name: read_labels(path, name.replace("_", " "))
         for name, path in request.inputs().items()
@@ -146,6 +147,12 @@ def _check_request(request: Request) -> None:
             check_output(Path(path) / "report.html", "report")
         else:
             check_output(path, role, OUTPUTS[name])
+
+
+def _read(path: Path, role: str) -> sitk.Image:
+    image = read_image(path, role)
+    check_content(image, f"{role} {path}")
+    return image
 
 
 def _metrics(result: Result, fixed_labels: sitk.Image | None, moving_labels: sitk.Image | None) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def blobs():
         values = np.zeros(grid.shape)
         for _ in range(25):
             center = grid.center + random.uniform(-18, 18, 3)
-            values += random.uniform(50, 300) * np.exp(-((points - center) ** 2).sum(-1) / (2 * random.uniform(3, 8) ** 2))
+            square = ((points - center) ** 2).sum(-1)
+            values += random.uniform(50, 300) * np.exp(-square / (2 * random.uniform(3, 8) ** 2))
         return grid.image(values.astype(np.float32))
 
     return make

@@ -10,7 +10,8 @@ from GradientGuidedRegistrationLib.registration.grid import Grid, antialiased, w
 
 
 def corners(size: tuple[int, ...]) -> np.ndarray:
-    return np.array([[i, j, k] for i in (-0.5, size[0] - 0.5) for j in (-0.5, size[1] - 0.5) for k in (-0.5, size[2] - 0.5)])
+    ends = [(-0.5, n - 0.5) for n in size]
+    return np.array([[i, j, k] for i in ends[0] for j in ends[1] for k in ends[2]])
 
 
 def test_working_grid_covers_the_field_of_view_to_the_outer_faces(grid):

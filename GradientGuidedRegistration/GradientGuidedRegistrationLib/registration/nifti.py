@@ -47,7 +47,8 @@ def _expected_length(header: bytes) -> int | None:
         size = struct.unpack_from(order + "i", header)[0]
         if size == 348 and header[344:347] == b"n+1":
             dims = struct.unpack_from(order + "8h", header, 40)
-            bits, offset = struct.unpack_from(order + "h", header, 72)[0], struct.unpack_from(order + "f", header, 108)[0]
+            bits = struct.unpack_from(order + "h", header, 72)[0]
+            offset = struct.unpack_from(order + "f", header, 108)[0]
         elif size == 540 and len(header) == 540 and header[4:7] == b"n+2":
             bits, dims = struct.unpack_from(order + "h", header, 14)[0], struct.unpack_from(order + "8q", header, 16)
             offset = struct.unpack_from(order + "q", header, 168)[0]

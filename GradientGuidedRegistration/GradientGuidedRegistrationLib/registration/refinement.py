@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ..model import gradient_magnitude, mind_ssc
 from .sampling import Sampler
-from .velocity import Lattice
+from .velocity import Lattice, smoothed
 
 GRADIENT_WEIGHT = 0.5  # α of eq. 2
 POINTS_PER_ITERATION = 50_000
 SQUARINGS = 5
+SMOOTHINGS = 2
 _MINIMUM_SIZE = 12
 
 
@@ -47,10 +48,10 @@ class Stage:
 
 
 STAGES = (
-    Stage(shrink=2, spacing=4, share=0.7, rate=0.1, smoothness=0.3),
-    Stage(shrink=1, spacing=3, share=1.0, rate=0.1, smoothness=0.3),
+    Stage(shrink=2, spacing=4, share=0.7, rate=0.2, smoothness=1.0),
+    Stage(shrink=1, spacing=3, share=1.0, rate=0.2, smoothness=1.0),
 )
-DEFAULT_ITERATIONS = 60
+DEFAULT_ITERATIONS = 40
 
 
 def refine(
@@ -97,19 +98,25 @@ def _report(progress: Callable[[float], None], before: int, total: int, iteratio
 
 
 def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
-    velocity = velocity.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([velocity], lr=stage.rate)
+    """Return the velocity after ``count`` steps of Adam.
+
+    Adam steps as far where nothing is to be seen as at an edge; that the velocity is a smoothed version of what it
+    steps on lets the edges decide.
+    """
+    parameters = velocity.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=stage.rate)
     for iteration in range(count):
         optimizer.param_groups[0]["lr"] = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         subset = problem.subset(iteration)
         weights = lattice.weights(problem.positions(subset))
+        velocity = smoothed(parameters, SMOOTHINGS)
         loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset)
         loss = loss + stage.smoothness * sum((velocity.diff(dim=axis) ** 2).mean() for axis in (2, 3, 4))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         progress(iteration + 1)
-    return velocity.detach()
+    return smoothed(parameters.detach(), SMOOTHINGS)
 
 
 class _Problem:

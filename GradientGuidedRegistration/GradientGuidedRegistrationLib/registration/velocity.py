@@ -62,6 +62,16 @@ def interpolate(control: Tensor, weights: list[Tensor]) -> Tensor:
     return torch.einsum("wx,bcdhx->bcdhw", weights[2], result)
 
 
+def smoothed(control: Tensor, times: int) -> Tensor:
+    """Return control values (1, 3, D, H, W) after ``times`` rounds of (¼, ½, ¼) along each axis; the border goes on."""
+    for axis in (2, 3, 4) * times:
+        count = control.shape[axis]
+        padded = torch.cat([control.narrow(axis, 0, 1), control, control.narrow(axis, count - 1, 1)], dim=axis)
+        sides = padded.narrow(axis, 0, count) + padded.narrow(axis, 2, count)
+        control = 0.25 * sides + 0.5 * control
+    return control
+
+
 def spline_matrix(positions: Tensor, count: int) -> Tensor:
     """Return cubic B-spline weights (positions, count) at positions in control steps; the border value goes on."""
     low = positions.floor().clamp(0, max(count - 2, 0))

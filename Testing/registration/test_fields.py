@@ -1,0 +1,73 @@
+"""The field that leaves the house: composed, faded out without folding, inverted."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.evaluation import field_metrics
+from GradientGuidedRegistrationLib.registration.fields import assemble, inverse
+from GradientGuidedRegistrationLib.registration.grid import Grid
+
+
+def rigid(grid: Grid, degrees: float, shift: tuple[float, float, float]) -> sitk.Euler3DTransform:
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(grid.center.tolist())
+    transform.SetRotation(np.radians(degrees), 0.0, np.radians(-degrees))
+    transform.SetTranslation(shift)
+    return transform
+
+
+def isotropic(grid: Grid) -> Grid:
+    return Grid(grid.size, (2.0, 2.0, 2.0), grid.origin, grid.direction)
+
+
+def bump(grid: Grid, voxels: float) -> np.ndarray:
+    axes = np.meshgrid(*[np.linspace(0, np.pi, n) for n in grid.shape], indexing="ij")
+    shape = np.prod([np.sin(a) for a in axes], axis=0)
+    return voxels * np.stack([shape, -shape, 0.5 * shape])
+
+
+def test_field_is_the_deformable_part_followed_by_the_linear_one(grid):
+    grid = isotropic(grid)
+    linear = rigid(grid, 8, (5.0, -3.0, 4.0))
+    displacement = bump(grid, 2.0)
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(assemble(grid, displacement, linear), sitk.sitkVectorFloat64))
+    for index in ((0, 0, 0), (5, 6, 7), (10, 3, 9)):
+        point = grid.point(np.array(index))
+        moved = point + grid.vectors_to_lps(displacement)[index[::-1]]
+        assert np.allclose(transform.TransformPoint(point), linear.TransformPoint(moved), atol=1e-3)
+
+
+def test_outside_of_the_margin_nothing_moves(grid):
+    grid = isotropic(grid)
+    field = assemble(grid, bump(grid, 1.0), rigid(grid, 5, (10.0, 0.0, 0.0)))
+    vectors = sitk.GetArrayViewFromImage(field)
+    for axis in range(3):
+        for end in (0, -1):
+            assert np.abs(np.take(vectors, end, axis)).max() == 0
+
+
+def test_fading_out_does_not_fold(grid):
+    grid = isotropic(grid)
+    field = assemble(grid, bump(grid, 1.5), rigid(grid, 10, (20.0, 10.0, -12.0)))
+    assert field_metrics(field)["folding_percent"] == 0
+
+
+def test_identity_needs_no_more_than_a_thin_margin(grid):
+    field = assemble(grid, np.zeros((3, *grid.shape)), sitk.Euler3DTransform())
+    assert field.GetSize() == tuple(n + 2 for n in grid.size)
+    assert np.abs(sitk.GetArrayViewFromImage(field)).max() < 1e-6
+
+
+def test_inverse_undoes_the_field_everywhere(grid):
+    grid = isotropic(grid)
+    field = assemble(grid, bump(grid, 1.0), rigid(grid, 3, (4.0, -3.0, 2.0)))
+    inverted, residual = inverse(field)
+    assert residual["mean"] < 0.01 and residual["p99"] < 0.05
+    wide = [sitk.Cast(f, sitk.sitkVectorFloat64) for f in (field, inverted)]
+    forward, backward = map(sitk.DisplacementFieldTransform, wide)
+    random = np.random.default_rng(0)
+    points = [grid.point(random.uniform(0, 1, 3) * (np.array(grid.size) - 1)) for _ in range(100)]
+    off = [np.linalg.norm(np.subtract(backward.TransformPoint(forward.TransformPoint(p)), p)) for p in points]
+    assert np.mean(off) < 0.05 and np.max(off) < 0.3  # between the grid's points both fields are interpolated

@@ -1,0 +1,228 @@
+"""register.py as a user runs it: files in, files out, one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Path:
+    """A folder with a small pair and its segmentations."""
+    folder = tmp_path_factory.mktemp("Fall ü 1")
+    images = phantom_images(4, shape=(40, 40, 44), spacing=4.0)
+    for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
+        sitk.WriteImage(images[name], str(folder / f"{name}.nii.gz"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def register_main(_host):
+    """`main` of register.py, in this process."""
+    import importlib.util
+
+    from conftest import SCRIPTS
+
+    spec = importlib.util.spec_from_file_location("register_script", SCRIPTS / "register.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.main
+
+
+def pair(case: Path) -> list[str]:
+    return ["--fixed", str(case / "fixed.nii.gz"), "--moving", str(case / "moving.nii.gz")]
+
+
+FAST = ["--refine", "3", "--no-network", "--quiet"]
+
+
+def test_everything_at_once(case, tmp_path, scripts):
+    """In a process of its own, so that status, output and files are what a user gets."""
+    out = tmp_path / "out ü"
+    done = subprocess.run(
+        [sys.executable, str(scripts / "register.py"), *pair(case),
+         "--fixed-segmentation", str(case / "fixed_labels.nii.gz"),
+         "--moving-segmentation", str(case / "moving_labels.nii.gz"), "--transform", str(out / "t.h5"),
+         "--inverse-transform", str(out / "i.nrrd"), "--warped", str(out / "w.nii.gz"),
+         "--warped-segmentation", str(out / "s.nii.gz"), "--metrics", str(out / "m.json"), "--report", str(out / "r"),
+         "--no-network", "--refine", "20"],
+        capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "mutual information" in done.stdout
+    metrics = json.loads((out / "m.json").read_text(encoding="utf-8"))
+    assert 0.3 < metrics["mean"]["before"]["dice"] < 1 and 0.3 < metrics["mean"]["after"]["dice"] < 1
+    assert metrics["mutual_information"]["after"] > metrics["mutual_information"]["before"]
+    for row in metrics["labels"].values():
+        assert {"dice", "asd_mm", "hd95_mm"} <= set(row["before"]) & set(row["after"])
+    assert metrics["folding_percent"] == 0
+    assert metrics["inverse_residual_mm"]["p99"] < 0.5
+    assert {"jacobian_min", "sd_log_jacobian", "displacement_mm", "seconds", "peak_memory_mb", "device", "versions",
+            "settings", "seed"} <= set(metrics)  # fmt: skip
+    fixed, moving = sitk.ReadImage(str(case / "fixed.nii.gz")), sitk.ReadImage(str(case / "moving.nii.gz"))
+    warped = sitk.ReadImage(str(out / "w.nii.gz"))
+    assert warped.GetSize() == fixed.GetSize() and np.allclose(warped.GetOrigin(), fixed.GetOrigin(), atol=1e-4)
+    lowest = float(sitk.GetArrayViewFromImage(moving).min())
+    again = sitk.Resample(moving, fixed, sitk.ReadTransform(str(out / "t.h5")), sitk.sitkLinear, lowest)
+    assert np.allclose(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(warped), atol=0.5)
+    report = (out / "r" / "report.html").read_text(encoding="utf-8")
+    assert "Dice" in report and str(case) not in report
+    assert not list(out.rglob(".writing-*"))
+
+
+def refused(main, capsys, arguments: list[str], *words: str) -> None:
+    status = main(arguments)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2, lines
+    assert len(lines) == 1 and all(word in lines[0] for word in words), lines
+
+
+def test_missing_file(register_main, capsys, case, tmp_path):
+    arguments = ["--fixed", "nowhere.nii.gz", *pair(case)[2:], "--transform", str(tmp_path / "t.h5")]
+    refused(register_main, capsys, arguments,
+            "fixed", "nowhere.nii.gz", "does not exist")  # fmt: skip
+
+
+def bad_image(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.nii.gz"
+    if kind == "directory":
+        (folder / "directory").mkdir()
+        return folder / "directory"
+    if kind == "text":
+        path.write_text("no image")
+        return path
+    if kind == "NaN":  # ITK turns NaN into zero when it writes NIfTI, so this one is NRRD
+        sitk.WriteImage(sitk.Log(sitk.Image((20, 20, 20), sitk.sitkFloat32) - 1), str(folder / "NaN.nrrd"))
+        return folder / "NaN.nrrd"
+    image = {
+        "2D": lambda: sitk.Image((30, 30), sitk.sitkFloat32) + 1,
+        "4D": lambda: sitk.Image((20, 20, 20, 2), sitk.sitkFloat32),
+        "RGB": lambda: sitk.Image((20, 20, 20), sitk.sitkVectorUInt8, 3),
+        "complex": lambda: sitk.Image((20, 20, 20), sitk.sitkComplexFloat32),
+        "constant": lambda: sitk.Image((20, 20, 20), sitk.sitkFloat32) + 3,
+        "thin": lambda: sitk.GaussianSource(sitk.sitkFloat32, (40, 40, 12)),
+        "truncated": lambda: sitk.GaussianSource(sitk.sitkFloat32, (40, 40, 40)),
+    }[kind]()
+    sitk.WriteImage(image, str(path))
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("directory", "DICOM"), ("text", "cannot be read"), ("truncated", "damaged"), ("2D", "2 dimensions"),
+     ("4D", "4 dimensions"), ("RGB", "one real number"), ("complex", "one real number"), ("NaN", "NaN"),
+     ("constant", "constant"), ("thin", "at least 16")],
+)  # fmt: skip
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+def test_bad_images(register_main, capsys, case, tmp_path, kind, word, which):
+    bad, out = bad_image(tmp_path, kind), tmp_path / "t.h5"
+    refused(
+        register_main, capsys, [*pair(case), f"--{which}", str(bad), "--transform", str(out)], which, str(bad), word
+    )
+    assert not out.exists()
+
+
+def test_no_overlap(register_main, capsys, case, tmp_path):
+    image = sitk.ReadImage(str(case / "moving.nii.gz"))
+    image.SetOrigin((3000.0, 3000.0, 3000.0))
+    sitk.WriteImage(image, str(tmp_path / "far.nii.gz"))
+    for initialization in ("none", "rigid"):
+        refused(register_main, capsys, [*pair(case)[:2], "--moving", str(tmp_path / "far.nii.gz"), "--transform",
+                str(tmp_path / "t.h5"), "--initialization", initialization, "--quiet"], "do not overlap")  # fmt: skip
+
+
+def test_segmentation_on_another_grid_is_resampled(register_main, case, tmp_path):
+    labels = sitk.ReadImage(str(case / "moving_labels.nii.gz"))
+    fine = sitk.Resample(labels, [2 * n for n in labels.GetSize()], sitk.Transform(), sitk.sitkNearestNeighbor,
+                         labels.GetOrigin(), [s / 2 for s in labels.GetSpacing()])  # fmt: skip
+    sitk.WriteImage(fine, str(tmp_path / "fine.nrrd"))
+    assert register_main([*pair(case), *FAST, "--fixed-segmentation", str(case / "fixed_labels.nii.gz"),
+                          "--moving-segmentation", str(tmp_path / "fine.nrrd"),
+                          "--metrics", str(tmp_path / "m.json")]) == 0  # fmt: skip
+    assert json.loads((tmp_path / "m.json").read_text())["mean"]["before"]["dice"] > 0.3
+
+
+def test_outputs_that_cannot_be(register_main, capsys, case, tmp_path):
+    (tmp_path / "file").write_text("keep me")
+    before = (case / "moving.nii.gz").read_bytes()
+    refused(register_main, capsys, [*pair(case), "--warped", str(tmp_path / "file" / "w.nrrd")], "cannot be written")
+    refused(register_main, capsys, [*pair(case), "--warped", str(case / "moving.nii.gz")], "also the moving")
+    refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "a.nrrd"), "--warped",
+            str(tmp_path / "a.nrrd")], "name of its own")  # fmt: skip
+    refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "t.tfm")], "unknown file type", ".h5")
+    refused(register_main, capsys, [*pair(case), "--report", str(tmp_path / "file")], "is a file")
+    refused(register_main, capsys, pair(case), "Nothing would be written")
+    refused(
+        register_main, capsys, [*pair(case), "--warped-segmentation", str(tmp_path / "s.nrrd")], "moving segmentation"
+    )
+    assert (tmp_path / "file").read_text() == "keep me" and (case / "moving.nii.gz").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--device", "tpu"], ["device", "tpu"]), (["--weights", "none.pt"], ["weights", "none.pt"]),
+     (["--spacing", "0"], ["spacing"]), (["--initial-transform", "none.h5"], ["initial transform", "none.h5"])],
+)  # fmt: skip
+def test_bad_options(register_main, capsys, case, tmp_path, options, words):
+    refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "t.h5"), *options], *words)
+
+
+def test_unknown_options_are_not_ignored(register_main, case):
+    for wrong in (["--speed", "fast"], ["--refine", "-1"], ["--initialization", "magic"]):
+        with pytest.raises(SystemExit) as stop:
+            register_main([*pair(case), *wrong])
+        assert stop.value.code == 2
+
+
+def test_initial_transform(register_main, case, tmp_path):
+    shift = sitk.TranslationTransform(3, (2.0, 0.0, 0.0))
+    sitk.WriteTransform(shift, str(tmp_path / "shift.h5"))
+    out = tmp_path / "t.nrrd"
+    start = ["--initial-transform", str(tmp_path / "shift.h5"), "--initialization", "none", "--refine", "0"]
+    assert register_main([*pair(case), *FAST, *start, "--transform", str(out)]) == 0
+    center = sitk.ReadImage(str(case / "fixed.nii.gz")).TransformContinuousIndexToPhysicalPoint((20.0, 20.0, 20.0))
+    field = sitk.DisplacementFieldTransform(sitk.ReadImage(str(out), sitk.sitkVectorFloat64))
+    assert np.allclose(np.subtract(field.TransformPoint(center), center), (2, 0, 0), atol=1e-3)
+
+
+def test_batch(register_main, capsys, case, tmp_path):
+    table = case / "cases.csv"
+    table.write_text(
+        "name,fixed,moving\na,fixed.nii.gz,moving.nii.gz\nb,fixed.nii.gz,missing.nii.gz\n", encoding="utf-8"
+    )
+    out = tmp_path / "{name}"
+    status = register_main(["--batch", str(table), *FAST, "--metrics", f"{out}/m.json", "--report", f"{out}/report"])
+    errors = capsys.readouterr().err
+    assert status == 2 and "b: " in errors and "missing.nii.gz" in errors and "1 of 2" in errors
+    assert (tmp_path / "a" / "m.json").exists() and not (tmp_path / "b").exists()
+    assert "missing.nii.gz" in (tmp_path / "overview.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("name,fixed,moving\n", "no case"), ("name,fixed,moving\n../a,f,m\n", "Line 2"), ("name,fixed\na,f\n", "moving"),
+     ("name,fixed,moving,magic\na,f,m,x\n", "magic"), ("name,fixed,moving\na,f\n", "number of columns"),
+     ("name,fixed,moving\na,f,m\na,f,m\n", "Line 3"), ("name,fixed,moving,warped\na,f,m,/tmp/x.nrrd\n", "outputs")],
+)  # fmt: skip
+def test_bad_tables(register_main, capsys, tmp_path, content, word):
+    (tmp_path / "cases.csv").write_text(content)
+    refused(
+        register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", f"{tmp_path}/{{name}}.json"], word
+    )
+
+
+def test_batch_outputs_need_a_name(register_main, capsys, tmp_path):
+    (tmp_path / "cases.csv").write_text("name,fixed,moving\na,f,m\n")
+    refused(register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", "m.json"], "{name}")
