@@ -131,6 +131,22 @@ def test_warped_labels_are_those_of_resampling_everything(fixed):
     assert label_values(warp_labels(far, reference, field)) == label_values(warp_labels(moving * 0, reference, field))
 
 
+def test_what_was_registered_is_shown_inside_the_fixed_image_only():
+    case = make_case("oblique", "straight")
+    volumes, pages = describe_case(case.result, case.fixed, case.moving, case.fixed_labels, case.moving_labels)
+    corner = case.fixed.TransformIndexToPhysicalPoint((0, 0, 0))
+    view = SliceView("coronal", corner, (40.0, 40.0), 1.0)
+    inside = ~np.isnan(volumes["fixed"].slice(view))
+    assert 0.05 < inside.mean() < 0.95
+    for name in ("after", "gradient_after", "labels_after", "jacobian", "displacement", "trust", "field"):
+        known = ~np.isnan(volumes[name].slice(view))
+        known = known.all(axis=-1) if known.ndim == 3 else known
+        assert (known <= inside).mean() > 0.999
+        if name in ("jacobian", "displacement", "trust", "field"):
+            assert known.sum() > 0.9 * inside.sum()
+    assert not np.isnan(volumes["before"].slice(view)).all()
+
+
 def test_letters_and_scale_bar_are_on_the_page():
     image = make_image(lambda p: np.zeros(p.shape[:-1]))
     view = SliceView("axial", tuple(CENTRE.tolist()), (120.0, 100.0), 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .batch import batch_report
-from .case import describe_case, render_case
+from .case import describe_case, render_case, render_pages
 from .report import write_report
 
-__all__ = ["batch_report", "describe_case", "render_case", "write_report"]
+__all__ = ["batch_report", "describe_case", "render_case", "render_pages", "write_report"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,19 @@ def render_case(
         The files in reading order.
     """
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names=label_names)
+    return render_pages(pages, volumes, directory, render)
+
+
+def render_pages(
+    pages: Sequence[Page],
+    volumes: Mapping[str, Volume],
+    directory: str | Path,
+    render: PanelRenderer = render_panel,
+    prefix: str = "",
+) -> list[Path]:
+    """Write pages as PNG files named after them, `prefix` in front; returns the files."""
     return [
-        write_atomically(Path(directory) / f"{page.name}.png", png_bytes(render_page(page, volumes, render)))
+        write_atomically(Path(directory) / f"{prefix}{page.name}.png", png_bytes(render_page(page, volumes, render)))
         for page in pages
     ]
 
@@ -105,14 +116,14 @@ def case_volumes(
         "after": Volume(moving, after, window=window, within=fixed),
         "gradient_fixed": gradient_volume(fixed, spacing),
         "gradient_before": gradient_volume(moving, spacing),
-        "field": Volume(result.field),
-        "displacement": Volume(_lengths(deformable)),
-        "jacobian": Volume(jacobian_determinant(result.field), nearest=True),
+        "field": Volume(result.field, within=fixed),
+        "displacement": Volume(_lengths(deformable), within=fixed),
+        "jacobian": Volume(jacobian_determinant(result.field), nearest=True, within=fixed),
     }
     before = volumes["gradient_before"]
     volumes["gradient_after"] = Volume(before.image, after, window=before.window, within=fixed)
     if result.image_field is not None and result.gradient_field is not None:
-        volumes["trust"] = Volume(_lengths(result.image_field - result.gradient_field))
+        volumes["trust"] = Volume(_lengths(result.image_field - result.gradient_field), within=fixed)
     if fixed_labels is not None:
         volumes["fixed_labels"] = Volume(fixed_labels, nearest=True)
     if moving_labels is not None:

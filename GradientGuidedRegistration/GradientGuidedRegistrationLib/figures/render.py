@@ -106,12 +106,14 @@ def _paint_outline(canvas: np.ndarray, layer: c.Outline, view: SliceView, volume
 
 
 def _paint_warped_grid(canvas: np.ndarray, layer: c.WarpedGrid, view: SliceView, volumes: Volumes) -> None:
-    mapped = view.points() + np.nan_to_num(volumes[layer.volume].slice(view))
+    vectors = volumes[layer.volume].slice(view)
+    outside = np.isnan(vectors).any(axis=-1)
+    mapped = view.points() + np.nan_to_num(vectors)
     for axis in (view.axes.right, view.axes.down):
         coordinate = (mapped @ np.array(axis, float)) / layer.step_mm
         steepness = np.hypot(*np.gradient(coordinate))
         distance = np.abs(coordinate - np.round(coordinate)) / np.maximum(steepness, 1e-6)
-        _blend(canvas, layer.colour, np.clip(layer.width / 2 + 0.5 - distance, 0, 1))
+        _blend(canvas, layer.colour, np.where(outside, 0, np.clip(layer.width / 2 + 0.5 - distance, 0, 1)))
 
 
 def _paint_frame(canvas: np.ndarray, layer: c.Frame, view: SliceView, volumes: Volumes) -> None:
