@@ -6,8 +6,9 @@ Tensors are (B, C, D, H, W); displacements are in voxels, in array order (D, H, 
 from __future__ import annotations
 
 from .descriptors import mind, mind_ssc
-from .fields import compose, exponentiate, invert, jacobian_determinant, mm_to_voxel, resize, voxel_to_mm
+from .fields import compose, exponentiate, jacobian_determinant, mm_to_voxel, resize, voxel_to_mm
 from .gradient import gradient_magnitude
+from .inverse import invert
 from .losses import PRESETS, LossTerms, PairObjective, RegistrationLoss
 from .network import Prediction, RegistrationNetwork
 from .registry import NETWORKS, build_network

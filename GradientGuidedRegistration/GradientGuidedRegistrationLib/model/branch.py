@@ -80,7 +80,7 @@ class VoxelMorphBranch(nn.Module):
         return crop(compute(self, images), size)
 
     def layer_by_layer(self, images: Tensor) -> Tensor:
-        """The branch as it is drawn, for images whose sizes are multiples of 16; `folding` has the CPU's shorter way."""
+        """The branch as it is drawn, for sizes that are multiples of 16; `folding` has the shorter way for the CPU."""
         features, levels = images, []
         for convolution in self.encoder:
             levels.append(features)

@@ -54,43 +54,6 @@ def exponentiate(velocity: Tensor, steps: int = 7) -> Tensor:
     return displacement
 
 
-@torch.no_grad()
-def invert(displacement: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """Return the inverse field ψ, for which x + ψ(x) + φ(x + ψ(x)) = x, and how far it is from being one.
-
-    Fixed-point iteration ψ ← ψ − s·(ψ + φ(x + ψ)) (Chen et al. 2008); where a step does not bring the residual down,
-    the step is halved for that voxel and taken back, so that fields with strong stretching converge too. Where φ
-    folds there is no
-    inverse, and where x comes from outside the grid there is none either: the residual stays large there. Not
-        differentiable.
-
-    Args:
-        displacement: φ, (B, 3, D, H, W) in voxels.
-        iterations: upper bound on the number of samplings of φ.
-        tolerance: stop when the largest residual is below this, in voxels.
-
-    Returns:
-        (ψ, residual): (B, 3, D, H, W) and (B, 1, D, H, W) = ‖ψ(x) + φ(x + ψ(x))‖, both in voxels.
-    """
-    check_displacement("displacement", displacement)
-    inverse = -displacement
-    error = compose(displacement, inverse)
-    residual = torch.linalg.vector_norm(error, dim=1, keepdim=True)
-    step = torch.ones_like(residual)
-    for _ in range(iterations - 1):
-        if residual.max() <= tolerance:
-            break
-        candidate = inverse - step * error
-        candidate_error = compose(displacement, candidate)
-        candidate_residual = torch.linalg.vector_norm(candidate_error, dim=1, keepdim=True)
-        better = candidate_residual < residual
-        inverse = torch.where(better, candidate, inverse)
-        error = torch.where(better, candidate_error, error)
-        residual = torch.where(better, candidate_residual, residual)
-        step = torch.where(better, step, step / 2)
-    return inverse, residual
-
-
 def jacobian_determinant(displacement: Tensor, spacing: float | Sequence[float] | None = None) -> Tensor:
     """Return det(∂(x + φ(x)) / ∂x), (B, 1, D, H, W): 1 keeps volume, below 0 the map folds.
 
