@@ -144,7 +144,6 @@ def test_what_was_registered_is_shown_inside_the_fixed_image_only():
         assert (known <= inside).mean() > 0.999
         if name in ("jacobian", "displacement", "trust", "field"):
             assert known.sum() > 0.9 * inside.sum()
-    assert not np.isnan(volumes["before"].slice(view)).all()
 
 
 def test_letters_and_scale_bar_are_on_the_page():

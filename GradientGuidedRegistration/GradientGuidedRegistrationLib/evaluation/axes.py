@@ -159,7 +159,7 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(value, f"{value:g}") for value in values if low * 0.999 <= value <= high * 1.001]
 
 
-def limits_of(values: Sequence[float], include_zero: bool = False, margin: float = 0.05) -> tuple[float, float]:
+def limits_of(values: Sequence[float | None], include_zero: bool = False, margin: float = 0.05) -> tuple[float, float]:
     """Ends of an axis that shows all `values` with a little room; (0, 1) if there are none."""
     finite = [float(value) for value in values if value is not None and math.isfinite(value)]
     if not finite:

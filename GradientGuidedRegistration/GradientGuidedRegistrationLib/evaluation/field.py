@@ -30,7 +30,7 @@ def jacobian_determinant(field: sitk.Image) -> sitk.Image:
     direction = np.asarray(field.GetDirection()).reshape(3, 3)
     # u along the grid's own axes: there the derivative along an axis is a plain difference over the spacing, and
     # the determinant does not depend on the choice of axes.
-    local = [sum(float(direction[row, axis]) * vectors[..., row] for row in range(3)) for axis in range(3)]
+    local = [np.asarray(sum(float(direction[row, axis]) * vectors[..., row] for row in range(3))) for axis in range(3)]
     columns = []
     for axis in range(3):
         array_axis = 2 - axis

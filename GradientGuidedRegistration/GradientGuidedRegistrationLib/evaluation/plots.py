@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .axes import INK, MUTED, PALETTE, Axes, limits_of, line, text
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 Value = float | int | None
 
@@ -34,19 +38,20 @@ def line_plot(
         legend=list(colours.items()) if len(colours) > 1 else (),
     )  # fmt: skip
     for name, curve in points.items():
-        pieces: list[list[str]] = [[]]
+        pieces: list[list[tuple[float, float]]] = [[]]
         for x, y in curve:
             if _known(y) and (not y_log or y > 0):
-                pieces[-1].append(f"{axes.x(x):.1f},{axes.y(y):.1f}")
+                pieces[-1].append((axes.x(x), axes.y(y)))
             elif pieces[-1]:
                 pieces.append([])
         for piece in pieces:
             if len(piece) == 1:
-                x, y = piece[0].split(",")
-                axes.add(f'<circle cx="{x}" cy="{y}" r="2" fill="{colours[name]}"/>')
+                (across, down) = piece[0]
+                axes.add(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2" fill="{colours[name]}"/>')
             elif piece:
+                corners = " ".join(f"{across:.1f},{down:.1f}" for across, down in piece)
                 axes.add(
-                    f'<polyline points="{" ".join(piece)}" fill="none" stroke="{colours[name]}" '
+                    f'<polyline points="{corners}" fill="none" stroke="{colours[name]}" '
                     'stroke-width="1.8" stroke-linejoin="round"/>'
                 )
     return axes.svg()
@@ -187,7 +192,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-def _known(value: Value) -> bool:
+def _known(value: Any) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

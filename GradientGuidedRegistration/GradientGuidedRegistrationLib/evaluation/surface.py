@@ -88,8 +88,8 @@ def farthest_element(
         lines = np.moveaxis(distances, axis, 0)
         lines[: max(kept.start, 0)] = -1
         lines[max(kept.stop, 0) + 1 :] = -1
-    index = np.unravel_index(np.argmax(distances), distances.shape)
-    return tuple(float(i) - 0.5 for i in index), float(distances[index])
+    z, y, x = (int(i) for i in np.unravel_index(np.argmax(distances), distances.shape))
+    return (z - 0.5, y - 0.5, x - 0.5), float(distances[z, y, x])
 
 
 @lru_cache(maxsize=16)
@@ -112,13 +112,14 @@ def _loops(code: int) -> list[list[tuple[int, int]]]:
     """
     neighbours: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for face in _FACES:
-        edges = [tuple(sorted((face[i], face[(i + 1) % 4]))) for i in range(4)]
+        pairs = [(face[i], face[(i + 1) % 4]) for i in range(4)]
+        edges = [(min(pair), max(pair)) for pair in pairs]
         inside = [bool(code >> corner & 1) for corner in face]
         crossed = [edges[i] for i in range(4) if inside[i] != inside[(i + 1) % 4]]
         if len(crossed) == 4:
             segments = [(edges[i - 1], edges[i]) for i in range(4) if inside[i]]
         else:
-            segments = [tuple(crossed)] if crossed else []
+            segments = [(crossed[0], crossed[1])] if crossed else []
         for start, end in segments:
             neighbours.setdefault(start, []).append(end)
             neighbours.setdefault(end, []).append(start)

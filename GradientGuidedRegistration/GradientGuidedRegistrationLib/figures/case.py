@@ -16,7 +16,7 @@ from .page import PanelRenderer, render_page
 from .pages import PageBuilder
 from .png import png_bytes, write_atomically
 from .render import render_panel
-from .views import SliceView, box_of, three_views
+from .views import SliceView, as_point, box_of, three_views
 from .volumes import Volume, display_window, field_transform, gradient_volume, shrink
 
 if TYPE_CHECKING:
@@ -90,12 +90,16 @@ def describe_case(
         volumes=volumes,
         views=views,
         box=(lower, upper),
-        names=tuple("CT" if is_ct(image) else "MR" for image in (fixed, moving)),
+        names=(_modality(fixed), _modality(moving)),
         labels={label: (label_names or {}).get(label, f"label {label}") for label in _labels_in(volumes)},
         zoom=_zoom(views, worst, volumes, centre),
         worst=worst,
     )
     return volumes, builder.pages()
+
+
+def _modality(image: sitk.Image) -> str:
+    return "CT" if is_ct(image) else "MR"
 
 
 def case_volumes(
@@ -195,16 +199,17 @@ def _label_centre(labels: sitk.Image, lower: np.ndarray, upper: np.ndarray, othe
     for axis in range(3):
         step = 3.0
         bins = ((points[:, axis] - lower[axis]) / step).astype(int)
-        share = np.bincount(bins, weights)
-        share = np.convolve(share, [0.25, 0.5, 0.25], "same")  # between two nearly equal slices take the middle one
+        share = np.convolve(
+            np.bincount(bins, weights), [0.25, 0.5, 0.25], "same"
+        )  # between two nearly equal slices take the middle one
         centre[axis] = lower[axis] + (np.argmax(share) + 0.5) * step
     return centre
 
 
 def _points(image: sitk.Image, mask: np.ndarray) -> np.ndarray:
     """LPS points (N, 3) of the voxels in a mask (D, H, W)."""
-    index = np.argwhere(mask)[:, ::-1] * np.array(image.GetSpacing())
-    return index @ np.array(image.GetDirection()).reshape(3, 3).T + np.array(image.GetOrigin())
+    offsets = np.argwhere(mask)[:, ::-1] * np.array(image.GetSpacing())
+    return offsets @ np.array(image.GetDirection()).reshape(3, 3).T + np.array(image.GetOrigin())
 
 
 def _lengths(field: sitk.Image) -> sitk.Image:
@@ -269,5 +274,4 @@ def _zoom(
             if values[row, column] > best[0]:
                 best = (float(values[row, column]), tuple(view.points()[row, column]))
         point = best[1]
-    point = tuple(float(value) for value in point)
-    return [view.at(point, (side, side), side / 280) for view in views]
+    return [view.at(as_point(point), (side, side), side / 280) for view in views]

@@ -83,7 +83,7 @@ class PageBuilder:
 
     def contours(self) -> Page:
         tile = max(max(view.size_mm) for view in self.views) / 9
-        columns = [
+        columns: list[tuple[str, tuple[Layer, ...]]] = [
             (f"{self.names[1]} contours on {self.names[0]}, before", (Grey("fixed"), self._moving_lines("before"))),
             (f"{self.names[1]} contours on {self.names[0]}, after", (Grey("fixed"), self._moving_lines("after"))),
             ("Checkerboard, before", (Checker("fixed", "before", tile),)),
@@ -154,7 +154,7 @@ class PageBuilder:
         )
 
     def gradients(self) -> Page:
-        columns = [
+        columns: list[tuple[str, tuple[Layer, ...]]] = [
             (f"Gradient map of the {self.names[0]} (fixed)", (Grey("gradient_fixed"),)),
             (f"Gradient map of the {self.names[1]}, after", (Grey("gradient_after"),)),
             ("Both, before", (Fusion("gradient_fixed", "gradient_before"),)),
@@ -190,7 +190,7 @@ class PageBuilder:
                 ),
             ),
         ]
-        legend = [
+        legend: list[Swatch | ColourBar] = [
             ColourBar("heat", ("0", f"{largest / 2:g}", f"{largest:g}"), "Deformation (mm)"),
             ColourBar("diverging", ("0.5", "1", "2"), "Jacobian, moving / fixed volume"),
             Swatch(colours.FOLDING, "folding (Jacobian <= 0)"),

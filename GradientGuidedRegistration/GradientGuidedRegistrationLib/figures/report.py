@@ -183,7 +183,7 @@ def _jacobian_plot(jacobian: sitk.Image, region: sitk.Image) -> str:
 
 
 def _made(result: Result) -> list[str]:
-    settings = result.settings
+    settings: Any = result.settings
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
         settings = dataclasses.asdict(settings)
     parts = []

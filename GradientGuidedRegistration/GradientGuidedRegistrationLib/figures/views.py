@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,7 +57,8 @@ class SliceView:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return tuple(max(1, round(length / self.pixel_mm)) for length in self.size_mm)
+        width, height = (max(1, round(length / self.pixel_mm)) for length in self.size_mm)
+        return width, height
 
     @property
     def position_text(self) -> str:
@@ -95,7 +97,18 @@ class SliceView:
         return float(offset @ self.axes.right + (width - 1) / 2), float(offset @ self.axes.down + (height - 1) / 2)
 
 
-def three_views(lower: Point, upper: Point, centre: Point, pixels: int = 340) -> list[SliceView]:
+def as_point(values: Sequence[float] | np.ndarray) -> Point:
+    """Three numbers of any kind as a plain tuple."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def three_views(
+    lower: Sequence[float] | np.ndarray,
+    upper: Sequence[float] | np.ndarray,
+    centre: Sequence[float] | np.ndarray,
+    pixels: int = 340,
+) -> list[SliceView]:
     """Axial, coronal and sagittal view of a box along the patient's axes, all with the same pixel size.
 
     Args:
@@ -103,16 +116,16 @@ def three_views(lower: Point, upper: Point, centre: Point, pixels: int = 340) ->
         centre: where the three planes meet.
         pixels: length of the longest side of the longest picture.
     """
-    lower, upper = np.asarray(lower, float), np.asarray(upper, float)
-    extent = np.maximum(upper - lower, 1e-3)
+    low, high = np.asarray(lower, float), np.asarray(upper, float)
+    extent = np.maximum(high - low, 1e-3)
     pixel_mm = float(extent.max() / pixels)
-    middle = (lower + upper) / 2
+    middle = (low + high) / 2
     views = []
     for orientation in ORIENTATIONS.values():
         point = middle.copy()
         point[orientation.axis] = centre[orientation.axis]
-        size_mm = tuple(float(np.abs(extent @ axis)) for axis in (orientation.right, orientation.down))
-        views.append(SliceView(orientation.name, tuple(point.tolist()), size_mm, pixel_mm))
+        across, down = (float(np.abs(extent @ axis)) for axis in (orientation.right, orientation.down))
+        views.append(SliceView(orientation.name, as_point(point), (across, down), pixel_mm))
     return views
 
 
