@@ -46,6 +46,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/python $(SCRIPTS)/register.py \
 	  --fixed demo/input/fixed_mr.nii.gz --moving demo/input/moving_ct.nii.gz \
 	  --fixed-segmentation demo/input/fixed_labels.nii.gz --moving-segmentation demo/input/moving_labels.nii.gz \
+	  --label-names demo/input/labels.json \
 	  --transform demo/transform.h5 --warped demo/warped_ct.nii.gz --warped-segmentation demo/warped_labels.nii.gz \
 	  --metrics demo/metrics.json --report demo/report
 	@echo "The result is in demo/; open demo/report/report.html to look at it."

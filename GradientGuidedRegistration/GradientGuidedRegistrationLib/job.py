@@ -37,7 +37,7 @@ class Request:
 
     Images are NIfTI, NRRD or MetaImage files or DICOM folders, segmentations label maps on any grid. ``transform``
     takes points of the fixed image to the moving one (LPS mm), which is what `SimpleITK.Resample(moving, fixed, …)`
-    wants; ``report`` is a folder. ``title`` heads the report.
+    wants; ``report`` is a folder, headed by ``title``; ``label_names`` is a JSON file that names label values.
     """
 
     fixed: Path
@@ -51,6 +51,7 @@ class Request:
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
     initial_transform: Path | None = None
+    label_names: Path | None = None
     metrics: Path | None = None
     report: Path | None = None
     title: str = ""
@@ -58,7 +59,7 @@ class Request:
 
     def inputs(self) -> dict[str, Path]:
         names = ("fixed", "moving", "fixed_segmentation", "moving_segmentation", "fixed_mask", "moving_mask",
-                 "initial_transform")  # fmt: skip
+                 "initial_transform", "label_names")  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def outputs(self) -> dict[str, Path]:
@@ -96,6 +97,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     initial = None
     if request.initial_transform is not None:
         initial = read_transform(request.initial_transform, "initial transform")
+    names = read_names(request.label_names) if request.label_names is not None else None
     read = time.perf_counter() - started
 
     from .registration.pipeline import register
@@ -106,7 +108,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         initial_transform=initial, progress=progress,
     )  # fmt: skip
     segmentations = (labels.get("fixed_segmentation"), labels.get("moving_segmentation"))
-    metrics = _metrics(result, *segmentations)
+    metrics = _metrics(result, *segmentations, names)
     metrics["seconds"] = {"read": read, **result.timings}
     _write(request, result, fixed, moving, segmentations, metrics)
     metrics["seconds"]["total"] = time.perf_counter() - started
@@ -114,6 +116,19 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     if request.metrics is not None:
         write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", request.metrics)
     return metrics
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Return the names of label values from a JSON file such as {"1": "liver", "2": "spleen"}.
+
+    Raises:
+        InputError: when it is no such file.
+    """
+    try:
+        names = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {int(label): str(name) for label, name in names.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None
 
 
 def peak_memory_mb() -> float | None:
@@ -155,12 +170,12 @@ def _read(path: Path, role: str) -> sitk.Image:
     return image
 
 
-def _metrics(result: Result, fixed_labels: sitk.Image | None, moving_labels: sitk.Image | None) -> dict[str, Any]:
+def _metrics(result: Result, fixed_labels, moving_labels, names: dict[int, str] | None) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if fixed_labels is not None and moving_labels is not None:
         from .evaluation import compare_labels
 
-        metrics |= compare_labels(fixed_labels, moving_labels, result.warp_labels(moving_labels, fixed_labels))
+        metrics |= compare_labels(fixed_labels, moving_labels, result.warp_labels(moving_labels, fixed_labels), names)
     settings = asdict(result.settings)
     settings["weights"] = None if settings["weights"] is None else str(settings["weights"])
     return {

@@ -46,6 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--label-names", metavar="JSON", help="names of label values, as {\"1\": \"liver\"}")
     parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
     parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")
     parser.add_argument("--batch", metavar="CSV", help="many cases: a table with the columns name, fixed, moving and "
@@ -60,15 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
     return run_command(lambda: _batch(options) if options.batch else _single(options))
 
 
-PATHS = ("fixed", "moving", "transform", "inverse_transform", "warped", "fixed_segmentation", "moving_segmentation",
-         "warped_segmentation", "fixed_mask", "moving_mask", "initial_transform", "report", "metrics")  # fmt: skip
 OUTPUTS = ("transform", "inverse_transform", "warped", "warped_segmentation", "report", "metrics")
+INPUTS = ("fixed", "moving", "fixed_segmentation", "moving_segmentation", "fixed_mask", "moving_mask",
+          "initial_transform", "label_names")  # fmt: skip
 
 
 def _single(options: argparse.Namespace) -> int:
     from GradientGuidedRegistrationLib.job import request_from
 
-    request = request_from({name: getattr(options, name) for name in PATHS}, _settings(options))
+    request = request_from({name: getattr(options, name) for name in INPUTS + OUTPUTS}, _settings(options))
     _register(request, options.quiet)
     return 0
 
@@ -178,9 +179,16 @@ def _summary(metrics: dict[str, Any]) -> str:
     lines.append(f"displacement            {moved['mean']:.1f} mm mean, {moved['max']:.1f} mm largest")
     folding, smallest = metrics["folding_percent"], metrics["jacobian_min"]
     lines.append(f"folding                 {folding:.3f} % (smallest Jacobian {smallest:.2f})")
-    lines.append(f"network                 {metrics['network'] or 'none (no packaged weights)'}")
+    lines.append(f"network                 {_network(metrics)}")
     lines.append(f"time                    {metrics['seconds']['total']:.0f} s on {metrics['device']}")
     return "\n".join(lines)
+
+
+def _network(metrics: dict[str, Any]) -> str:
+    if metrics["network"] is None:
+        return "none"
+    unused = "" if metrics["network_used"] else ", not used: it did not bring this pair closer"
+    return metrics["network"] + unused
 
 
 def _cell(value: float | None) -> str:
@@ -189,9 +197,4 @@ def _cell(value: float | None) -> str:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    status = main()
-    if headless.in_application():
-        import slicer
-
-        slicer.util.exit(status)
-    sys.exit(status)
+    headless.leave(main())

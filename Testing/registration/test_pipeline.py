@@ -162,3 +162,24 @@ def test_settings_are_checked():
     for wrong in ({"method": "x"}, {"device": "tpu"}, {"initialization": "b"}, {"refine": -1}, {"spacing": 0.0}):
         with pytest.raises(InputError):
             Settings(**wrong)
+
+
+def test_a_network_that_misleads_is_not_used(phantom, result, tmp_path):
+    """Random weights move the image anywhere; the result must be that of refinement alone, and say so."""
+    import torch
+
+    from GradientGuidedRegistrationLib.model import build_network, save_weights
+
+    torch.manual_seed(0)
+    network = build_network("gated")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "flow" in name and parameter.ndim > 1:
+                parameter.normal_(0, 0.3)
+    save_weights(network, tmp_path / "random.pt")
+    settings = Settings(weights=tmp_path / "random.pt", refine=PAIR_ALONE.refine)
+    misled = register(phantom["fixed"], phantom["moving"], settings)
+    assert misled.quality["network"] == "gated" and not misled.quality["network_used"]
+    assert np.array_equal(sitk.GetArrayViewFromImage(misled.field), sitk.GetArrayViewFromImage(result.field))
+    disagreement = sitk.GetArrayFromImage(misled.image_field) - sitk.GetArrayFromImage(misled.gradient_field)
+    assert np.abs(disagreement).max() > 1  # the branches are still there to be looked at

@@ -65,9 +65,10 @@ def register(
         )  # fmt: skip
     with run.step("predict"):
         pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
-        prediction = network(pair.moving, pair.fixed) if network else None
+        prediction = _predicted(network, pair) if network else None
+        start = prediction.displacement if prediction is not None and _helps(prediction, pair) else None
     with run.step("refine"):
-        displacement = _refined(pair, prediction, settings, lambda fraction: run.report("refine", fraction))
+        displacement = _refined(pair, start, settings, lambda fraction: run.report("refine", fraction))
     with run.step("assemble"):
         whole = assemble(grid, displacement, linear)
         inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
@@ -75,6 +76,7 @@ def register(
         if residual is not None:
             quality["inverse_residual_mm"] = residual
         quality["network"] = getattr(network, "name", None)
+        quality["network_used"] = start is not None
     run.progress("done", 1.0)
     return Result(
         field=whole,
@@ -184,14 +186,34 @@ def _load_network(settings: Settings, device: str):
     return load_weights(path, device=device)
 
 
-def _refined(pair: _Pair, prediction, settings: Settings, progress: Callable[[float], None]) -> np.ndarray:
-    """Return φ (3, D, H, W) in voxels: the prediction, if any, followed by its refinement on the pair."""
+def _predicted(network, pair: _Pair):
+    import torch
+
+    with torch.no_grad():
+        return network(pair.moving, pair.fixed)
+
+
+def _helps(prediction, pair: _Pair) -> bool:
+    """Say whether the network's displacement makes the pair more similar than leaving it as it is."""
+    import torch
+
+    from .refinement import dissimilarity
+
+    masks = (pair.fixed_mask, pair.moving_mask)
+    nothing = torch.zeros_like(prediction.displacement)
+    with_it, without = (
+        dissimilarity(pair.fixed, pair.moving, field, *masks) for field in (prediction.displacement, nothing)
+    )
+    return with_it < without
+
+
+def _refined(pair: _Pair, start, settings: Settings, progress: Callable[[float], None]) -> np.ndarray:
+    """Return φ (3, D, H, W) in voxels: the displacement to start from, if any, followed by refinement on the pair."""
     from ..model import compose, warp
     from .refinement import DEFAULT_ITERATIONS, refine
 
     iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
     moving, moving_mask = pair.moving, pair.moving_mask
-    start = None if prediction is None else prediction.displacement.detach()
     if start is not None:
         moving = warp(moving, start)
         moving_mask = None if moving_mask is None else warp(moving_mask, start)

@@ -93,6 +93,24 @@ def refine(
         return lattice.displacement(velocity, squarings=SQUARINGS)
 
 
+@torch.no_grad()
+def dissimilarity(
+    fixed: Tensor,
+    moving: Tensor,
+    displacement: Tensor,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+) -> float:
+    """Return the similarity part of the objective for a displacement (1, 3, D, H, W): 0 is a perfect match.
+
+    Arguments as for `refine`; it is measured at the coarsest stage, where noise counts least.
+    """
+    shrink = STAGES[0].shrink if min(fixed.shape[2:]) >= _MINIMUM_SIZE * STAGES[0].shrink else 1
+    problem = _Problem(fixed, moving, fixed_mask, moving_mask, shrink, seed=0)
+    coarse = _shrunk(displacement, shrink)
+    return float(sum(problem.dissimilarity(problem.of(coarse, subset), subset) for subset in problem.order))
+
+
 def _report(progress: Callable[[float], None], before: int, total: int, iteration: int) -> None:
     progress((before + iteration) / total)
 
@@ -144,6 +162,10 @@ class _Problem:
         """Return the voxels of a subset along each axis."""
         device = self.fixed.device
         return [torch.arange(start, n, self.stride, device=device) for start, n in zip(subset, self.shape)]
+
+    def of(self, volume: Tensor, subset: tuple[int, int, int]) -> Tensor:
+        """Return the voxels of a subset of a volume (1, C, D, H, W)."""
+        return volume[(..., *(slice(start, None, self.stride) for start in subset))]
 
     def positions(self, subset: tuple[int, int, int]) -> list[Tensor]:
         """Return where the voxels of a subset lie along each axis, in working voxels."""
