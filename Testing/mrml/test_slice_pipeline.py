@@ -63,9 +63,9 @@ def test_plugs_into_the_figures(scene: Any, geometries: Any, new_image: Any) -> 
     volumes = {"a": Volume(image, window=(20.0, 80.0)), "b": Volume(other, window=(0.0, 100.0), within=image)}
     view = view_of(image, "coronal").at(view_of(image, "coronal").centre, (8.0, 8.0))
     nodes = scene.GetNumberOfNodes()
-    wrapped = through_slicer(volumes)
+    render = through_slicer(render_panel)
     for key in ("a", "b", "a"):
         panel = Panel("", view, (Grey(key), Contours("a", ((50.0, (255, 0, 0)),))))
-        pictures = [render_panel(panel, source).astype(int) for source in (volumes, wrapped)]
+        pictures = [paint(panel, volumes).astype(int) for paint in (render_panel, render)]
         assert np.abs(pictures[0] - pictures[1]).max() <= 1
     assert scene.GetNumberOfNodes() == nodes  # the user's scene is left alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .batch import batch_report
 from .case import describe_case, render_case, render_pages
+from .render import render_panel
 from .report import write_report
 
-__all__ = ["batch_report", "describe_case", "render_case", "render_pages", "write_report"]
+__all__ = ["batch_report", "describe_case", "render_case", "render_pages", "render_panel", "write_report"]

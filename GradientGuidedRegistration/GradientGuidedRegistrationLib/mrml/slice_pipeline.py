@@ -7,7 +7,7 @@ renderer that asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,15 @@ class PipelineVolume:
         return picture
 
 
-def through_slicer(volumes: Mapping[str, Any]) -> dict[str, Any]:
-    """The volumes of a figure with their grey pictures taken from Slicer's slice pipeline."""
+def through_slicer(paint: Callable[[Any, Mapping[str, Any]], np.ndarray]) -> Callable[..., np.ndarray]:
+    """A renderer for `figures.write_report` and its like: grey pictures from Slicer's slice pipeline.
+
+    Args:
+        paint: paints a panel from volumes: `figures.render_panel`.
+    """
     pipeline = SlicePipeline()
-    return {name: PipelineVolume(volume, pipeline) for name, volume in volumes.items()}
+
+    def render(panel: Any, volumes: Mapping[str, Any]) -> np.ndarray:
+        return paint(panel, {name: PipelineVolume(volume, pipeline) for name, volume in volumes.items()})
+
+    return render
