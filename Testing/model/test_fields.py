@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+
 from GradientGuidedRegistrationLib.model import (
     compose,
     exponentiate,

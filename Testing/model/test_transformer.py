@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+
 from GradientGuidedRegistrationLib.model import warp
 
 
 def resample_with_itk(image, displacement, interpolator=sitk.sitkLinear):
-    """Warp (D, H, W) by (3, D, H, W) in voxels with SimpleITK: vectors are (x, y, z), the reverse of the array's order."""
+    """Warp (D, H, W) by (3, D, H, W) in voxels with SimpleITK, whose vectors are (x, y, z)."""
     vectors = displacement[::-1].transpose(1, 2, 3, 0).astype(np.float64)
     transform = sitk.DisplacementFieldTransform(sitk.GetImageFromArray(np.ascontiguousarray(vectors), isVector=True))
     volume = sitk.GetImageFromArray(image)
