@@ -22,6 +22,7 @@ from slicer.ScriptedLoadableModule import *
 from slicer.util import VTKObservationMixin
 
 from GradientGuidedRegistrationLib.panel.choices import Device, Initialization, Model, Quality, presets
+from GradientGuidedRegistrationLib.self_tests import SelfTests
 
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 (Slicer 5.10 knows no other)
 
@@ -696,41 +697,5 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 #
 
 
-class GradientGuidedRegistrationTest(ScriptedLoadableModuleTest):
-    """Self-tests inside the application; each stands alone and needs no network."""
-
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear()
-
-    def test_VolumeRoundTrip(self) -> None:
-        """A volume under a linear transform comes out where the scene shows it."""
-        import numpy as np
-
-        from GradientGuidedRegistrationLib import mrml
-
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-        slicer.util.updateVolumeFromArray(node, np.arange(24, dtype=np.int16).reshape(2, 3, 4))
-        node.SetSpacing(1.0, 2.0, 3.0)
-        transformNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-        matrix = vtk.vtkMatrix4x4()
-        matrix.SetElement(0, 3, 10.0)
-        transformNode.SetMatrixTransformToParent(matrix)
-        node.SetAndObserveTransformNodeID(transformNode.GetID())
-        image = mrml.image_from_node(node)
-        self.assertEqual(image.GetPixel(3, 2, 1), 23)
-        self.assertEqual(image.TransformIndexToPhysicalPoint((1, 1, 1)), (-11.0, -2.0, 3.0))
-
-    def test_TransformNode(self) -> None:
-        """A field becomes a from-parent grid transform with references to its volumes."""
-        import numpy as np
-        import SimpleITK as sitk
-
-        from GradientGuidedRegistrationLib import mrml
-
-        vectors = np.zeros((9, 9, 9, 3), dtype=np.float32)
-        vectors[2:-2, 2:-2, 2:-2] = (1.0, 2.0, 3.0)
-        field = sitk.GetImageFromArray(vectors, isVector=True)
-        node = mrml.transform_node_from_field(field, "CT to MR", slicer.mrmlScene)
-        moved = node.GetTransformFromParent().TransformPoint(-4.0, -4.0, 4.0)
-        for found, expected in zip(moved, (-5.0, -6.0, 7.0)):
-            self.assertAlmostEqual(found, expected, places=4)
+class GradientGuidedRegistrationTest(SelfTests, ScriptedLoadableModuleTest):
+    """Self-tests inside the application; they are in `GradientGuidedRegistrationLib.self_tests`."""

@@ -190,7 +190,7 @@ def test_settings_are_those_of_the_panel(panel: Any) -> None:
     panel.ui.createInverseCheckBox.checked = False
     panel.ui.weightsPathEdit.currentPath = "/a b/ü.pt"
     settings = panel.logic.settings(parameters)
-    assert (settings.spacing, settings.inverse, settings.refine, settings.device) == (2.5, False, 60, "auto")
+    assert (settings.spacing, settings.inverse, settings.refine, settings.device) == (2.5, False, None, "auto")
     assert settings.weights == Path("/a b/ü.pt")
     assert settings.use_network
     assert not panel.ui.inverseTransformSelector.enabled

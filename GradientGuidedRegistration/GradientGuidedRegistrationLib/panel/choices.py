@@ -24,13 +24,13 @@ class Initialization(Enum):
 class Quality(Enum):
     """How long the result is refined on the pair. The value is that of `Settings.refine`; 0 is the network alone."""
 
-    FAST = 20
-    BALANCED = 60
-    BEST = 180
+    FAST = 15
+    BALANCED = None
+    BEST = 120
     OFF = 0
 
     def label(self) -> str:
-        return {20: _("Fast"), 60: _("Balanced"), 180: _("Best"), 0: _("Off: the network alone")}[self.value]
+        return {15: _("Fast"), None: _("Balanced"), 120: _("Best"), 0: _("Off: the network alone")}[self.value]
 
 
 class Model(Enum):

@@ -1,0 +1,266 @@
+"""Self-tests for inside the Slicer application: the Logic, and the panel driven by its widgets.
+
+A mixin for `GradientGuidedRegistrationTest` in the module file. Every test stands alone, with scene and panel of its
+own, needs no network, and takes seconds on a CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from .errors import InputError
+from .headless import in_application
+
+
+class SelfTests:
+    """The tests and what they have in common; to be combined with `ScriptedLoadableModuleTest`."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+        self.folder = Path(tempfile.mkdtemp(prefix="ggr ü "))
+        self.representation: Any = None
+
+    def tearDown(self) -> None:
+        if self.representation is not None:
+            self.representation.self().cleanup()
+            self.representation.deleteLater()
+            slicer.app.processEvents()
+        slicer.mrmlScene.Clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def runTest(self) -> None:
+        """Run all of them, each with its own set-up, and raise if one failed."""
+        if not in_application():
+            super().runTest()  # type: ignore[misc]
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(type(self))  # type: ignore[arg-type]
+        result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+        if not result.wasSuccessful():
+            raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} self-tests failed.")
+
+    # --- helpers
+
+    def openPanel(self) -> Any:
+        """A panel of its own, as when the user opens the module."""
+        self.representation = slicer.modules.gradientguidedregistration.createNewWidgetRepresentation()
+        self.representation.setMRMLScene(slicer.mrmlScene)
+        panel = self.representation.self()
+        panel.enter()
+        return panel
+
+    def openFilledPanel(self) -> Any:
+        """A panel with a small MR and CT and fast settings."""
+        from .panel.choices import Model, Quality
+
+        panel = self.openPanel()
+        parameters = panel._parameterNode
+        parameters.fixedVolume, parameters.movingVolume = self.blob("MR", 0.0), self.blob("CT", 2.0)
+        parameters.model, parameters.quality = Model.NONE, Quality.FAST
+        if panel.missing():
+            self.skipTest(panel.missing())  # type: ignore[attr-defined]
+        return panel
+
+    def blob(self, name: str, shift: float, size: int = 24) -> Any:
+        """A small oblique volume with a bright ellipsoid, `shift` voxels along the first axis off the middle."""
+        import numpy as np
+        import SimpleITK as sitk
+
+        from . import mrml
+
+        k, j, i = np.indices((size, size, size)) - size / 2
+        inside = ((i - shift) ** 2 / 2 + j**2 + k**2 / 1.5 < (size / 4) ** 2).astype(np.float32)
+        texture = np.random.default_rng(3).normal(size=inside.shape).astype(np.float32)
+        image = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(100 * inside + texture), 1.0)
+        image.SetSpacing((2.0, 2.0, 2.0))
+        turn = sitk.Euler3DTransform()
+        turn.SetRotation(0.1, -0.2, 0.15)
+        image.SetDirection(turn.GetMatrix())
+        return mrml.volume_node_from_image(image, name, slicer.mrmlScene)
+
+    def waitFor(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
+        """Let the application work until something is so."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"Not within {seconds:.0f} s")
+            slicer.app.processEvents()
+            time.sleep(0.01)
+
+    def nodeIDs(self) -> set[str]:
+        """What is in the scene."""
+        scene = slicer.mrmlScene
+        return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+    # --- the bridge to the scene
+
+    def test_VolumeRoundTrip(self) -> None:
+        """A volume under a linear transform comes out where the scene shows it."""
+        import numpy as np
+        import vtk
+
+        from . import mrml
+
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+        slicer.util.updateVolumeFromArray(node, np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+        node.SetSpacing(1.0, 2.0, 3.0)
+        transformNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 10.0)
+        transformNode.SetMatrixTransformToParent(matrix)
+        node.SetAndObserveTransformNodeID(transformNode.GetID())
+        image = mrml.image_from_node(node)
+        self.assertEqual(image.GetPixel(3, 2, 1), 23)  # type: ignore[attr-defined]
+        self.assertEqual(image.TransformIndexToPhysicalPoint((1, 1, 1)), (-11.0, -2.0, 3.0))  # type: ignore[attr-defined]
+
+    def test_TransformNode(self) -> None:
+        """A field becomes a from-parent grid transform that moves a point as the field says."""
+        import numpy as np
+        import SimpleITK as sitk
+
+        from . import mrml
+
+        vectors = np.zeros((9, 9, 9, 3), dtype=np.float32)
+        vectors[2:-2, 2:-2, 2:-2] = (1.0, 2.0, 3.0)
+        field = sitk.GetImageFromArray(vectors, isVector=True)
+        node = mrml.transform_node_from_field(field, "CT to MR", slicer.mrmlScene)
+        moved = node.GetTransformFromParent().TransformPoint(-4.0, -4.0, 4.0)
+        for found, expected in zip(moved, (-5.0, -6.0, 7.0)):
+            self.assertAlmostEqual(found, expected, places=4)  # type: ignore[attr-defined]
+
+    # --- the Logic
+
+    def test_LogicRegistersAPhantom(self) -> None:
+        """The organs of a generated patient overlap better after the registration than before."""
+        from GradientGuidedRegistration import GradientGuidedRegistrationLogic
+
+        from . import mrml
+        from .evaluation import label_metrics, mean_metrics
+        from .panel.samples import download_phantom
+        from .registration.settings import Settings
+
+        self.requireTorch()
+        nodes = download_phantom()
+        fixed, moving, fixedLabels, movingLabels = nodes
+        image = mrml.image_from_node(fixed)
+        names = mrml.segment_names(fixedLabels)
+
+        def dice(segmentation: Any) -> float:
+            labels = [mrml.labels_from_node(node, image, names) for node in (fixedLabels, segmentation)]
+            return mean_metrics(label_metrics(*labels))["dice"]
+
+        before = dice(movingLabels)
+        made = GradientGuidedRegistrationLogic().register(
+            fixed, moving, Settings(refine=30, device="cpu"), movingSegmentationNode=movingLabels)
+        after = dice(made.warpedSegmentation)
+        logging.info("Mean Dice %.3f before, %.3f after", before, after)
+        self.assertGreater(after, before + 0.1)  # type: ignore[attr-defined]
+        self.assertLess(made.result.quality["folding_percent"], 0.5)  # type: ignore[attr-defined]
+        self.assertIs(moving.GetParentTransformNode(), made.transform)  # type: ignore[attr-defined]
+
+    def test_TrainingTwoSteps(self) -> None:
+        """The network can be trained here, and its weights be used."""
+        from GradientGuidedRegistration import GradientGuidedRegistrationLogic
+
+        from .training import TrainingSettings
+
+        self.requireTorch()
+        GradientGuidedRegistrationLogic().train(TrainingSettings(
+            output=self.folder / "run", steps=2, shape=(32, 32, 32), device="cpu", workers=0, validation_cases=1))
+        self.assertTrue(list((self.folder / "run").glob("*.pt")))  # type: ignore[attr-defined]
+
+    def requireTorch(self) -> None:
+        """Skip where PyTorch is not installed."""
+        import importlib.util
+
+        if importlib.util.find_spec("torch") is None:
+            self.skipTest("PyTorch is not installed")  # type: ignore[attr-defined]
+
+    # --- the panel
+
+    def test_PanelLoadsItsClasses(self) -> None:
+        """Slicer's loader silently gives a plain QWidget for a class that it does not know."""
+        ui = self.openPanel().ui
+        for widget, name in ((ui.fixedSelector, "qMRMLNodeComboBox"), (ui.weightsPathEdit, "ctkPathLineEdit"),
+                             (ui.optionsCollapsibleButton, "ctkCollapsibleButton")):
+            self.assertEqual(widget.className(), name)  # type: ignore[attr-defined]
+
+    def test_PanelFillsItselfIn(self) -> None:
+        """An MR and a CT are recognised, and the button says what is missing."""
+        panel = self.openPanel()
+        self.assertFalse(panel.ui.registerButton.enabled)  # type: ignore[attr-defined]
+        self.assertIn("Choose", panel.ui.registerButton.toolTip)  # type: ignore[attr-defined]
+        ct, mr = self.blob("CTAbdomen", 0.0), self.blob("MRT2", 1.0)
+        panel.exit()
+        panel.enter()
+        self.assertIs(panel.ui.fixedSelector.currentNode(), mr)  # type: ignore[attr-defined]
+        self.assertIs(panel.ui.movingSelector.currentNode(), ct)  # type: ignore[attr-defined]
+        panel.ui.swapButton.click()
+        self.assertIs(panel.ui.fixedSelector.currentNode(), ct)  # type: ignore[attr-defined]
+
+    def test_PanelRegistersAndUndoes(self) -> None:
+        """Register, look, undo, redo."""
+        panel = self.openFilledPanel()
+        moving = panel._parameterNode.movingVolume
+        panel.ui.registerButton.click()
+        self.assertEqual(panel.ui.registerButton.text, "Cancel")  # type: ignore[attr-defined]
+        self.waitFor(lambda: panel.queue.current is None)
+        transform = moving.GetParentTransformNode()
+        self.assertIsNotNone(transform, panel.ui.logText.plainText)  # type: ignore[attr-defined]
+        self.assertEqual(transform.GetName(), "CT to MR")  # type: ignore[attr-defined]
+        for name in ("MR to CT", "CT on MR"):
+            self.assertIsNotNone(slicer.util.getFirstNodeByName(name))  # type: ignore[attr-defined]
+        panel.ui.registeredCheckBox.click()
+        self.assertIsNone(moving.GetParentTransformNode())  # type: ignore[attr-defined]
+        panel.ui.registeredCheckBox.click()
+        self.assertIs(moving.GetParentTransformNode(), transform)  # type: ignore[attr-defined]
+
+    def test_PanelCancels(self) -> None:
+        """Cancel ends the process within two seconds, leaves the scene as it was, and the next one starts."""
+        panel = self.openFilledPanel()
+        before = self.nodeIDs()
+        panel.ui.registerButton.click()
+        panel.ui.queueButton.click()
+        self.waitFor(lambda: panel.ui.progressBar.value > 0)
+        first, start = panel.queue.current, time.monotonic()
+        panel.ui.registerButton.click()
+        self.waitFor(lambda: panel.queue.current is not first, 10)
+        self.assertLess(time.monotonic() - start, 2.5)  # type: ignore[attr-defined]
+        self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
+        self.assertIsNotNone(panel.queue.current)  # type: ignore[attr-defined]
+        panel.ui.registerButton.click()
+        self.waitFor(lambda: panel.queue.current is None, 10)
+
+    def test_PanelTellsAnError(self) -> None:
+        """A volume that cannot be registered is told in a sentence, and nothing is left of the attempt."""
+        panel = self.openFilledPanel()
+        volume = panel._parameterNode.movingVolume
+        slicer.util.updateVolumeFromArray(volume, 0 * slicer.util.arrayFromVolume(volume))
+        before = self.nodeIDs()
+        panel.ui.registerButton.click()
+        self.waitFor(lambda: panel.queue.current is None)
+        self.assertIn("constant", panel.ui.errorLabel.text)  # type: ignore[attr-defined]
+        self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
+        with self.assertRaises(InputError):  # type: ignore[attr-defined]
+            panel.logic.register(panel._parameterNode.fixedVolume, volume)
+
+    def test_PanelSurvivesSceneClose(self) -> None:
+        """Closing the scene while it runs ends the process; the panel can be used again."""
+        panel = self.openFilledPanel()
+        panel.ui.registerButton.click()
+        self.waitFor(lambda: panel.ui.progressBar.value > 0)
+        folder = panel.queue.current.folder
+        slicer.mrmlScene.Clear()
+        self.assertIsNone(panel.queue.current)  # type: ignore[attr-defined]
+        self.assertFalse(folder.exists())  # type: ignore[attr-defined]
+        panel.enter()
+        self.assertFalse(panel.ui.registerButton.enabled)  # type: ignore[attr-defined]
+        self.assertEqual(panel.ui.registerButton.text, "Register")  # type: ignore[attr-defined]
