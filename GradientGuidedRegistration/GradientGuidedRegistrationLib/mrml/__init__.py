@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .modality import modality, recognize_pair
     from .outputs import apply_to, is_registered, move_into, set_registered
     from .points import carry_points, markups_from_points, points_from_markups
+    from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
     from .structures import match_structures, structures_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Review",
     "ViewState",
     "all_or_nothing",
     "apply_to",
@@ -97,6 +99,7 @@ _HOMES = {
     "modality": ("modality", "recognize_pair"),
     "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
+    "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),
     "structures": ("match_structures", "structures_of"),

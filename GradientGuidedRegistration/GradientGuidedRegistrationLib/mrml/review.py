@@ -1,0 +1,165 @@
+"""Looking at one registration in the slice views: each way of looking is one call, and all of it can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from ..registration.result import Result
+from .evaluation_nodes import compare_nodes, plot_nodes_from_table, table_node_from_comparison
+from .images import image_from_node, volume_node_from_image
+from .maps import disagreement_node, gradient_map_node, jacobian_node, mixed_node
+from .structures import match_structures, structures_of
+from .transaction import all_or_nothing
+from .views import ViewState, clear_foreground, flicker, show_in_slices
+
+GRADIENT_MAPS = ("fixed", "before", "after")
+
+
+class Comparison(NamedTuple):
+    """Overlap of two segmentations: the figures, their table node, and chart nodes for Dice and ASD."""
+
+    figures: dict[str, Any]
+    table: Any
+    charts: tuple[Any, Any]
+
+
+class Review:
+    """Shows one result; makes the volumes it needs when they are first asked for.
+
+    Tables and charts are the user's; the volumes are taken out of the scene again by `close`.
+
+    Args:
+        result: of the registration of the two nodes.
+        fixedNode, movingNode: volume nodes; the moving one may be under the result or not.
+        scene: whose slice views are used.
+    """
+
+    def __init__(self, result: Result, fixedNode: Any, movingNode: Any, scene: Any) -> None:
+        self.result, self.fixedNode, self.movingNode, self.scene = result, fixedNode, movingNode, scene
+        self._before = ViewState.capture(scene)
+        self._made: dict[Any, str] = {}
+
+    def fade(self, opacity: float = 0.5) -> None:
+        """The registered moving image over the fixed one."""
+        show_in_slices(self.scene, self.fixedNode, self.warped(), opacity)
+
+    def flicker(self) -> bool:
+        """Swap the two images; True if the moving one is shown now."""
+        show_in_slices(self.scene, self.fixedNode, self.warped())
+        return flicker(self.scene)
+
+    def checkerboard(self, tile_mm: float = 25.0) -> Any:
+        """Squares of the two images in turn, in one volume node, which is returned."""
+        return self._alone(("checkerboard", tile_mm), lambda: self._mixed("checkerboard", tile_mm=tile_mm))
+
+    def split(self, axis: int = 0, share: float = 0.5) -> Any:
+        """One image on either side of a plane, in one volume node, which is returned."""
+        return self._alone(("split", axis, share), lambda: self._mixed("split", axis=axis, share=share))
+
+    def gradient_map(self, which: str = "after", opacity: float = 0.6) -> Any:
+        """A gradient map in colour over the fixed image; returns its volume node.
+
+        Args:
+            which: of the "fixed" image, or of the moving one "before" or "after" registration.
+        """
+        if which not in GRADIENT_MAPS:
+            raise InputError(f"Unknown gradient map '{which}'; choose one of {', '.join(GRADIENT_MAPS)}.")
+
+        def make() -> Any:
+            spacing = self.result.field.GetSpacing()[0]
+            if which == "fixed":
+                return gradient_map_node(self.fixedNode, self.scene, spacing=spacing)
+            options: dict[str, Any] = {}
+            if which == "after":
+                options = {"transform": self.result.transform, "reference": image_from_node(self.fixedNode)}
+            name = f"{self.movingNode.GetName()} gradient map, {which}"
+            return gradient_map_node(
+                self.movingNode, self.scene, name=name, spacing=spacing, before_registration=True, **options
+            )
+
+        return self._over(("gradient", which), make, opacity)
+
+    def jacobian(self, opacity: float = 0.6) -> Any:
+        """The Jacobian determinant over the fixed image, folding in yellow; returns its volume node."""
+        return self._over(
+            "jacobian", lambda: jacobian_node(self.result.field, "Jacobian determinant", self.scene), opacity
+        )
+
+    def disagreement(self, opacity: float = 0.6) -> Any:
+        """The distance (mm) between the branches' fields over the fixed image; returns its volume node.
+
+        Raises:
+            InputError: the result has no two branches.
+        """
+        image_field, gradient_field = self.result.image_field, self.result.gradient_field
+        if image_field is None or gradient_field is None:
+            raise InputError("This result comes without a dual-branch network; there is no disagreement to show.")
+        return self._over(
+            "disagreement",
+            lambda: disagreement_node(image_field, gradient_field, "Disagreement of the branches", self.scene),
+            opacity,
+        )
+
+    def compare(
+        self, fixedSegmentationNode: Any, movingSegmentationNode: Any, by_hand: dict[str, str | None] | None = None
+    ) -> Comparison:
+        """Dice, ASD, HD95 and volumes before and after, as nodes; `by_hand` as for `match_structures`."""
+        matches = match_structures(
+            structures_of(fixedSegmentationNode),
+            structures_of(movingSegmentationNode, before_registration=True),
+            by_hand,
+        )
+        figures = compare_nodes(
+            fixedSegmentationNode,
+            movingSegmentationNode,
+            self.result.transform,
+            image_from_node(self.fixedNode),
+            matches,
+        )
+        with all_or_nothing(self.scene):
+            table = table_node_from_comparison(figures, f"{self.movingNode.GetName()} overlap", self.scene)
+            dice, asd = (plot_nodes_from_table(table, measure, self.scene) for measure in ("dice", "asd_mm"))
+        return Comparison(figures, table, (dice, asd))
+
+    def warped(self) -> Any:
+        """The registered moving image on the grid of the fixed one, as a volume node."""
+
+        def make() -> Any:
+            fixed = image_from_node(self.fixedNode)
+            image = self.result.warp(image_from_node(self.movingNode, before_registration=True), fixed)
+            name = f"{self.movingNode.GetName()} on {self.fixedNode.GetName()}, review"
+            return volume_node_from_image(image, name, self.scene, display_like=self.movingNode)
+
+        return self._node("warped", make)
+
+    def close(self) -> None:
+        """Take the volumes out of the scene and show what was shown before."""
+        for node_id in self._made.values():
+            node = self.scene.GetNodeByID(node_id)
+            if node is not None:
+                self.scene.RemoveNode(node)
+        self._made.clear()
+        self._before.restore(self.scene)
+
+    def _node(self, key: Any, make: Callable[[], Any]) -> Any:
+        node = self.scene.GetNodeByID(self._made[key]) if key in self._made else None
+        if node is None:  # never made, or the user removed it
+            node = make()
+            self._made[key] = node.GetID()
+        return node
+
+    def _mixed(self, kind: str, **options: Any) -> Any:
+        return mixed_node(kind, self.fixedNode, self.warped(), self.scene, **options)
+
+    def _alone(self, key: Any, make: Callable[[], Any]) -> Any:
+        node = self._node(key, make)
+        clear_foreground(self.scene)
+        show_in_slices(self.scene, node)
+        return node
+
+    def _over(self, key: Any, make: Callable[[], Any], opacity: float) -> Any:
+        node = self._node(key, make)
+        show_in_slices(self.scene, self.fixedNode, node, opacity)
+        return node

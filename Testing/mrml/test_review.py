@@ -1,0 +1,120 @@
+"""Each way of looking at a result is one call, and closing the review leaves no trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
+from GradientGuidedRegistrationLib.mrml.images import image_from_node, volume_node_from_image
+from GradientGuidedRegistrationLib.mrml.maps import gradient_map
+from GradientGuidedRegistrationLib.mrml.outputs import set_registered
+from GradientGuidedRegistrationLib.mrml.review import Review
+from GradientGuidedRegistrationLib.mrml.transforms import transform_node_from_field
+from GradientGuidedRegistrationLib.registration.result import Result
+from GradientGuidedRegistrationLib.registration.settings import Settings
+
+
+@pytest.fixture
+def composite(scene: Any) -> Any:
+    node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
+    node.UnRegister(None)
+    node.SetLayoutName("Red")
+    return scene.AddNode(node)
+
+
+@pytest.fixture
+def review(scene: Any, composite: Any, geometries: Any, new_image: Any, new_field: Any) -> Review:
+    geometry = geometries["oblique-anisotropic"]
+    fixed = volume_node_from_image(new_image(geometry, seed=1), "MR", scene)
+    moving = volume_node_from_image(new_image(geometry, seed=2), "CT", scene)
+    composite.SetBackgroundVolumeID(moving.GetID())
+    field, other = new_field(geometry, 3.0), new_field(geometry, 2.0)
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    result = Result(field, identity, Settings(), image_field=field, gradient_field=other)
+    return Review(result, fixed, moving, scene)
+
+
+def values(node: Any) -> np.ndarray:
+    return sitk.GetArrayFromImage(image_from_node(node))
+
+
+def test_fade_and_flicker_show_the_registered_image(review: Review, composite: Any) -> None:
+    review.fade(0.3)
+    warped = review.warped()
+    assert composite.GetBackgroundVolumeID() == review.fixedNode.GetID()
+    assert composite.GetForegroundVolumeID() == warped.GetID()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+    expected = review.result.warp(image_from_node(review.movingNode), image_from_node(review.fixedNode))
+    assert np.allclose(values(warped), sitk.GetArrayFromImage(expected))
+    assert review.flicker() is True and review.flicker() is False and review.warped() is warped
+
+
+def test_a_moving_node_under_the_result_is_not_moved_twice(review: Review, scene: Any) -> None:
+    before = values(review.warped())
+    review.close()
+    node = transform_node_from_field(review.result.field, "T", scene, review.fixedNode, review.movingNode)
+    assert node.GetAttribute(RESULT_ATTRIBUTE)
+    set_registered(review.movingNode, node, True)
+    assert np.allclose(values(review.warped()), before)
+    assert review.gradient_map("after") is not None and review.gradient_map("before") is not None
+
+
+def test_gradient_maps(review: Review, composite: Any) -> None:
+    nodes = {which: review.gradient_map(which) for which in ("fixed", "before", "after")}
+    assert composite.GetForegroundVolumeID() == nodes["after"].GetID()
+    assert composite.GetBackgroundVolumeID() == review.fixedNode.GetID()
+    moving = image_from_node(review.movingNode)
+    own = gradient_map(moving, review.result.field.GetSpacing()[0])
+    assert np.allclose(values(nodes["before"]), sitk.GetArrayFromImage(own))
+    assert image_from_node(nodes["after"]).GetSize() == image_from_node(review.fixedNode).GetSize()
+    fixed = image_from_node(review.fixedNode)
+    expected = sitk.Resample(own, fixed, review.result.transform, sitk.sitkLinear, 0.0)
+    assert np.allclose(values(nodes["after"]), sitk.GetArrayFromImage(expected), atol=1e-6)
+    with pytest.raises(InputError, match="Unknown gradient map"):
+        review.gradient_map("moving")
+
+
+def test_maps_and_mixtures(review: Review, composite: Any, scene: Any) -> None:
+    jacobian = review.jacobian(0.4)
+    assert composite.GetForegroundVolumeID() == jacobian.GetID() and review.jacobian() is jacobian
+    assert values(review.disagreement()).max() > 0.5
+    board = review.checkerboard(6.0)
+    assert composite.GetBackgroundVolumeID() == board.GetID() and not composite.GetForegroundVolumeID()
+    assert review.checkerboard(6.0) is board and review.checkerboard(9.0) is not board
+    assert np.array_equal(values(review.split(share=1.0)), values(review.split(axis=1, share=1.0)))
+    scene.RemoveNode(jacobian)
+    assert review.jacobian() is not jacobian  # made again after the user removed it
+    review.result.__dict__["image_field"] = None
+    with pytest.raises(InputError, match="dual-branch"):
+        review.disagreement()
+
+
+def test_closing_leaves_no_trace(review: Review, composite: Any, scene: Any) -> None:
+    volumes = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    review.fade()
+    review.jacobian()
+    review.checkerboard()
+    review.gradient_map("before")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == volumes + 4
+    review.close()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == volumes
+    assert composite.GetBackgroundVolumeID() == review.movingNode.GetID() and not composite.GetForegroundVolumeID()
+
+
+def test_compare(review: Review, scene: Any) -> None:
+    fixed, moving = (
+        volume_node_from_image(sitk.Cast(image_from_node(node) > 50, sitk.sitkUInt8), name, scene, labels=True)
+        for node, name in ((review.fixedNode, "a"), (review.movingNode, "b"))
+    )
+    found = review.compare(fixed, moving)
+    assert found.table.GetNumberOfRows() == 2 and found.figures["labels"]["1"]["matched_by"] == "name"
+    assert [chart.GetNumberOfPlotSeriesNodes() for chart in found.charts] == [2, 2]
+    apart = review.compare(fixed, moving, {"1": None})
+    assert apart.table.GetNumberOfRows() == 3 and apart.figures["mean"]["after"]["dice"] == 0.0
+    review.close()
+    assert scene.GetNodeByID(found.table.GetID()) is not None  # tables are the user's
