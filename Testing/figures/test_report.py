@@ -309,5 +309,11 @@ def test_batch_overview(tmp_path):
     assert "4 cases, 1 failed" in text and "&lt;i&gt;" in text and "no overlap in space &amp; time" in text
     assert page.tags.count("svg") == 3
     assert "0.700 ± 0.200" in text  # Liver after
+    unlabelled = [
+        {"name": name, "metrics": {"folding_percent": 0.0, "mutual_information": {"before": 0.4, "after": after}}}
+        for name, after in (("better", 0.9), ("hardly", 0.41))
+    ]
+    text = batch_report(unlabelled, tmp_path / "two").read_text(encoding="utf-8")
+    assert text.index("hardly") < text.index("better") and "0.410" in text and Checker(text).tags.count("svg") == 2
     empty = batch_report([], tmp_path / "none").read_text(encoding="utf-8")
     assert "0 cases" in empty

@@ -23,8 +23,8 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
             as a path relative to `directory` or below it (optional).
 
     Returns:
-        The HTML file. Failed cases come first, then the others from the lowest mean Dice, or from the largest folding
-        where there are no labels.
+        The HTML file. Failed cases come first, then the others from the lowest mean Dice; where there are no labels,
+        from the largest folding, then from the smallest gain in mutual information.
     """
     directory = Path(directory)
     ordered = sorted(cases, key=_badness, reverse=True)
@@ -47,10 +47,12 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
 _STRUCTURE_HEADER = ("Structure", "Cases", "Dice before", "after", "ASD (mm) before", "after")
 
 
-def _badness(case: Mapping[str, Any]) -> tuple[float, float, float]:
+def _badness(case: Mapping[str, Any]) -> tuple[float, float, float, float]:
     dice = _mean(case, "after", "dice")
     folding = _metrics(case).get("folding_percent")
-    return (1.0 if case.get("error") else 0.0, -dice if dice is not None else 0.0, folding or 0.0)
+    before, after = (_information(case, when) for when in ("before", "after"))
+    gain = after - before if before is not None and after is not None else 0.0
+    return (1.0 if case.get("error") else 0.0, -dice if dice is not None else 0.0, round(folding or 0.0, 2), -gain)
 
 
 def _metrics(case: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,6 +63,10 @@ def _mean(case: Mapping[str, Any], when: str, measure: str) -> float | None:
     return ((_metrics(case).get("mean") or {}).get(when) or {}).get(measure)
 
 
+def _information(case: Mapping[str, Any], when: str) -> float | None:
+    return (_metrics(case).get("mutual_information") or {}).get(when)
+
+
 def _plots(cases: list[Mapping[str, Any]]) -> list[str]:
     plots = []
     for measure, words in (("dice", "Mean Dice"), ("asd_mm", "Mean ASD (mm)"), ("hd95_mm", "Mean HD95 (mm)")):
@@ -68,6 +74,12 @@ def _plots(cases: list[Mapping[str, Any]]) -> list[str]:
         if any(value is not None for values in groups.values() for value in values):
             colours = (PALETTE[5], PALETTE[0])
             plots.append(box_plot(groups, title=words, y_label=words, colours=colours, width=360, height=300))
+    groups = {when: [_information(case, when) for case in cases] for when in ("before", "after")}
+    if any(value is not None for values in groups.values() for value in values):
+        words = "Mutual information"
+        plots.append(
+            box_plot(groups, title=words, y_label=words, colours=(PALETTE[5], PALETTE[0]), width=360, height=300)
+        )
     for key, words in (("folding_percent", "Folding (%)"), ("sd_log_jacobian", "sd of log Jacobian")):
         values = [_metrics(case).get(key) for case in cases]
         if any(value is not None for value in values):
@@ -76,7 +88,17 @@ def _plots(cases: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
-    header = ["Case", "Verdict", "Dice before", "after", "ASD (mm) before", "after", "Folding (%)", "Largest move (mm)"]
+    header = [
+        "Case",
+        "Verdict",
+        "Dice before",
+        "after",
+        "ASD (mm) before",
+        "after",
+        "Mutual information before",
+        "after",
+    ]
+    header += ["Folding (%)", "Largest move (mm)"]
     rows = []
     for case in cases:
         report = case.get("report")
@@ -89,9 +111,10 @@ def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
         rows.append(
             [
                 name,
-                "failed" if case.get("error") else str(case.get("verdict") or ""),
+                "failed" if case.get("error") else str(case.get("verdict") or _metrics(case).get("verdict") or ""),
                 *(html.written(_mean(case, when, "dice"), 3) for when in ("before", "after")),
                 *(html.written(_mean(case, when, "asd_mm"), 2) for when in ("before", "after")),
+                *(html.written(_information(case, when), 3) for when in ("before", "after")),
                 html.written(_metrics(case).get("folding_percent"), 3),
                 html.written(largest, 1),
             ]

@@ -47,7 +47,7 @@ def write_report(
         fixed, moving: the images, LPS. Nothing is taken from their headers: no names of patients.
         fixed_labels, moving_labels: segmentations on any grid.
         case: title of the report; the caller chooses it, and with it what it gives away.
-        label_names: words for label values.
+        label_names: words for label values; those of `metrics` if None.
         metrics: `compare_labels` value and `field_metrics` figures if they are known already; computed otherwise.
         render: makes the picture of a panel.
 
@@ -56,6 +56,8 @@ def write_report(
     """
     directory = Path(directory)
     metrics = dict(metrics or {})
+    if label_names is None:
+        label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
     warped_labels = None
     if fixed_labels is not None and moving_labels is not None:
         warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
