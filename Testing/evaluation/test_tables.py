@@ -52,6 +52,20 @@ def test_other_grids_are_resampled(three):
     assert compare_labels(fixed, finer, warped) == compare_labels(fixed, moving, warped)
 
 
+def test_what_lies_outside_the_fixed_image_is_left_out():
+    """A structure of 8 voxels along x, half of it beyond the fixed image's edge."""
+    fixed, moving = np.zeros((6, 6, 10), np.uint8), np.zeros((6, 6, 20), np.uint8)
+    fixed[1:5, 1:5, 6:] = 3
+    moving[1:5, 1:5, 6:14] = 3
+    figures = compare_labels(image(fixed), image(moving), image(moving))["labels"]["3"]["before"]
+    assert figures["dice"] == 1.0 and figures["asd_mm"] == 0.0
+    assert figures["moving_volume_ml"] == figures["fixed_volume_ml"] == pytest.approx(4 * 4 * 4 * 2 / 1000)
+    gone = np.zeros_like(moving)
+    gone[1:5, 1:5, 15:] = 3
+    figures = compare_labels(image(fixed), image(gone), image(moving))["labels"]["3"]
+    assert figures["before"]["dice"] == 0.0 and figures["before"]["asd_mm"] is None and figures["after"]["dice"] == 1.0
+
+
 def test_rows_and_csv(three):
     rows = rows_of(compare_labels(*three, names={1: "=SUM(A1)", 2: 'Niere, "links"'}))
     assert [row["label"] for row in rows] == ["1", "2", "4", "6", ""]
