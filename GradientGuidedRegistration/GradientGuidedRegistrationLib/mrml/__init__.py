@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .images import image_from_node, volume_node_from_image
     from .labels import carry_labels, labels_from_node, segment_names
     from .maps import disagreement_node, gradient_map_node, jacobian_node, mixed_node
-    from .modality import modality, recognize_pair
+    from .modality import modality_of, recognize_pair
     from .outputs import apply_to, is_registered, move_into, set_registered
     from .points import carry_points, markups_from_points, points_from_markups
     from .review import Review
@@ -64,7 +64,7 @@ __all__ = [
     "markups_from_points",
     "match_structures",
     "mixed_node",
-    "modality",
+    "modality_of",
     "move_into",
     "observe_transform",
     "plot_nodes_from_table",
@@ -96,7 +96,7 @@ _HOMES = {
     "images": ("image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "gradient_map_node", "jacobian_node", "mixed_node"),
-    "modality": ("modality", "recognize_pair"),
+    "modality": ("modality_of", "recognize_pair"),
     "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
     "review": ("Review",),

@@ -16,7 +16,7 @@ _MR_WORDS = {"mr", "mri", "mra", "mrt", "t1", "t1w", "t2", "t2w", "pd", "pdw", "
 _AIR_HU = -500.0
 
 
-def modality(node: Any) -> str | None:
+def modality_of(node: Any) -> str | None:
     """"CT", "MR", or None where nothing tells. Another DICOM modality (PET, ultrasound) is given as DICOM names it."""
     return _from_dicom(node) or _from_name(node.GetName() or "") or _from_intensities(node)
 
@@ -28,7 +28,7 @@ def recognize_pair(nodes: Iterable[Any]) -> tuple[Any, Any]:
     is recognised and just one other is there, the other takes the other part; so do two of which neither is.
     """
     candidates = [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE) is None]
-    found = {node: modality(node) for node in candidates}
+    found = {node: modality_of(node) for node in candidates}
     fixed = next((node for node in reversed(candidates) if found[node] == "MR"), None)
     moving = next((node for node in reversed(candidates) if found[node] == "CT"), None)
     rest = [node for node in candidates if found[node] is None]

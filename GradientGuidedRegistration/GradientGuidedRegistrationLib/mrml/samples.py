@@ -34,7 +34,7 @@ def load_phantom(folder: str | Path, scene: Any) -> dict[str, Any]:
 
 
 def _segmentation(image: sitk.Image, title: str, names: dict[int, str], scene: Any) -> Any:
-    labels = volume_node_from_image(image, title, scene, labels=True)
+    labels = volume_node_from_image(image, f"{title} labels", scene, labels=True)
     node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
     node.UnRegister(None)
     node.SetName(scene.GenerateUniqueName(title))
