@@ -1,6 +1,6 @@
 """Self-tests for inside the Slicer application: the Logic, and the panel driven by its widgets.
 
-A mixin for `GradientGuidedRegistrationTest` in the module file. Every test stands alone, with scene and panel of its
+A mixin for `GradientGuidedRegistrationTest` in the module file. Every test stands alone, with a scene of its
 own, needs no network, and takes seconds on a CPU.
 """
 
@@ -28,14 +28,9 @@ class SelfTests:
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
         self.folder = Path(tempfile.mkdtemp(prefix="ggr ü "))
-        self.representation: Any = None
 
     def tearDown(self) -> None:
-        if self.representation is not None:
-            self.representation.self().cleanup()
-            self.representation.deleteLater()
-            slicer.app.processEvents()
-        slicer.mrmlScene.Clear()
+        slicer.mrmlScene.Clear()  # which ends what runs, too
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def runTest(self) -> None:
@@ -50,11 +45,10 @@ class SelfTests:
     # --- helpers
 
     def openPanel(self) -> Any:
-        """A panel of its own, as when the user opens the module."""
-        self.representation = slicer.modules.gradientguidedregistration.createNewWidgetRepresentation()
-        self.representation.setMRMLScene(slicer.mrmlScene)
-        panel = self.representation.self()
+        """The module's panel, as when the user opens the module with an empty scene."""
+        panel = slicer.util.getModuleWidget("GradientGuidedRegistration")
         panel.enter()
+        panel.progressSection.started()
         return panel
 
     def openFilledPanel(self) -> Any:
