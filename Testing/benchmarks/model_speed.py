@@ -161,11 +161,16 @@ def peak_here(run: Variant, device: str) -> float:
         before = torch.cuda.memory_allocated()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    import resource
-
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of what came before
+    before = _memory("VmRSS")
     run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20
+    return _memory("VmHWM") - before
+
+
+def _memory(name: str) -> float:
+    """Return a size of this process in MB; not getrusage's, which begins with the size of the parent process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
 
 
 def peak(case: str, side: int) -> float:

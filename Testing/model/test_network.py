@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from GradientGuidedRegistrationLib.model import NETWORKS, Prediction, build_network, folding, gradient_magnitude, warp
+from GradientGuidedRegistrationLib.model import (
+    NETWORKS,
+    Prediction,
+    RegistrationLoss,
+    build_network,
+    folding,
+    gradient_magnitude,
+    warp,
+)
 from GradientGuidedRegistrationLib.model.branch import BACKBONES, VoxelMorphBranch, pad_to_multiple
 from GradientGuidedRegistrationLib.model.folding import folded
 from GradientGuidedRegistrationLib.model.fusion import GatedFusion
@@ -245,3 +255,14 @@ def test_refuses_unknown_names_and_options():
         build_network("vm", backbone="resnet")
     with pytest.raises(ValueError, match="depth"):
         build_network("gated", depth=3)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_training_step_reads_nothing_back_from_the_device(name, monkeypatch):
+    # A "meta" tensor has a shape and no values: whatever would make a GPU wait for a value fails on it.
+    monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())  # does not know this device
+    network = build_network(name).to("meta").train()
+    moving, fixed, mask = torch.rand(3, 2, 1, 20, 24, 28, device="meta")
+    result = RegistrationLoss()(network(moving, fixed), moving, fixed, fixed_mask=mask, moving_mask=mask)
+    result.total.backward()
+    assert all(parameter.grad.shape == parameter.shape for parameter in network.parameters())

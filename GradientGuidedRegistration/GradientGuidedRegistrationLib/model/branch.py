@@ -62,10 +62,11 @@ class VoxelMorphBranch(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, a=self.slope)
-                nn.init.zeros_(module.bias)
+        for parameter in self.parameters():
+            if parameter.dim() == 1:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.kaiming_normal_(parameter, a=self.slope)
         nn.init.normal_(self.flow.weight, std=FLOW_DEVIATION)  # an untrained branch moves nothing
 
     def forward(self, images: Tensor) -> Tensor:

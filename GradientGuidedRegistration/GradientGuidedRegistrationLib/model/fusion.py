@@ -21,7 +21,7 @@ class AverageFusion(nn.Module):
 
     def forward(self, image_displacement: Tensor, gradient_displacement: Tensor) -> tuple[Tensor, Gates]:
         """Return φig, (B, 3, D, H, W) in voxels, and the gates, which are ½ everywhere and take no memory."""
-        half = image_displacement.new_tensor(0.5).expand_as(image_displacement)
+        half = image_displacement.new_full((), 0.5).expand_as(image_displacement)
         return torch.lerp(image_displacement, gradient_displacement, 0.5), Gates(half, half)
 
 
@@ -35,9 +35,8 @@ class GatedFusion(nn.Module):
         super().__init__()
         self.gate = nn.Conv3d(6, 6, kernel_size=3, padding=1)
         self.bottleneck = nn.Conv3d(6, 3, kernel_size=1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
-        nn.init.zeros_(self.bottleneck.bias)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
         with torch.no_grad():
             identity = torch.eye(3)
             self.bottleneck.weight.copy_(torch.cat([identity, identity], dim=1).view(3, 6, 1, 1, 1))

@@ -51,14 +51,14 @@ def invert(displacement: Tensor, iterations: int = 20, tolerance: float = 1e-3) 
 
 def _solve_where_needed(field: Tensor, inverse: Tensor, residual: Tensor, tolerance: float) -> None:
     """Improve, in place, ψ (3, D, H, W) and its residual (D, H, W) at the voxels where the residual is too large."""
-    voxels = (residual > tolerance).nonzero(as_tuple=True)
-    if len(voxels[0]) == 0:
+    d, h, w = (residual > tolerance).nonzero(as_tuple=True)
+    if len(d) == 0:
         return
-    points = torch.stack(voxels).T.to(field.dtype)
+    points = torch.stack([d, h, w], dim=1).to(field.dtype)
     volume = torch.cat([field, *(derivative(field, axis) for axis in range(3))], dim=1)
     identity = torch.eye(3, dtype=field.dtype, device=field.device)
 
-    guess = inverse[(slice(None), *voxels)].T
+    guess = inverse[:, d, h, w].T
     error, slope = _evaluate(volume, points, guess, identity)
     size = error.norm(dim=1)
     damping = torch.full_like(size, 1e-2)
@@ -75,8 +75,8 @@ def _solve_where_needed(field: Tensor, inverse: Tensor, residual: Tensor, tolera
         damping = (damping * torch.where(better, EASY, HARD)).clamp(1e-6, 1e6)
         if size.max() <= tolerance:
             break
-    inverse[(slice(None), *voxels)] = guess.T
-    residual[voxels] = size
+    inverse[:, d, h, w] = guess.T
+    residual[d, h, w] = size
 
 
 def _evaluate(volume: Tensor, points: Tensor, guess: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:

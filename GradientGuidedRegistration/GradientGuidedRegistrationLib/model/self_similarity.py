@@ -93,7 +93,7 @@ class _Difference(torch.autograd.Function):
             total.add_((difference if weight is None else difference.mul_(weight[item, :, planes])).sum())
 
         features, scale, is_free = _describe(image, descriptor, add)
-        voxels = image.new_tensor(image.numel()) if weight is None else weight.sum().clamp_min(1)
+        voxels = total.new_full((), image.numel()) if weight is None else weight.sum().clamp_min(1)
         count = voxels * len(descriptor.pairs)
         ctx.descriptor = descriptor
         ctx.save_for_backward(image, features, scale, is_free, target, weight, count)
