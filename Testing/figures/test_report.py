@@ -268,6 +268,10 @@ def test_known_metrics_are_not_computed_again(tmp_path):
     text = write_report(case.result, case.fixed, case.moving, tmp_path, metrics=metrics, render=blank).read_text(
         encoding="utf-8"
     )
+    assert "copied" not in text
+    metrics["labels"]["4"]["before"] = figures | {"dice": 1.0}
+    path = write_report(case.result, case.fixed, case.moving, tmp_path, metrics=metrics, render=blank)
+    assert "Spleen: the two segmentations are the same" in path.read_text(encoding="utf-8")
     assert "Spleen" in text and "12.500 %" in text and "0.125 → 0.125" in text and '<td class="number">–</td>' in text
 
 

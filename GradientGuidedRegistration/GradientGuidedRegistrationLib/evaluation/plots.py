@@ -114,7 +114,9 @@ def box_plot(
     known = {name: sorted(float(value) for value in values if _known(value)) for name, values in groups.items()}
     ticks = [(index + 0.5, name) for index, name in enumerate(groups)]
     everything = [value for values in known.values() for value in values]
-    axes = Axes(width, height, (0, max(len(groups), 1)), limits_of(everything), title, x_label, y_label, ticks)
+    low, high = limits_of(everything)
+    limits = (low if any(value < 0 for value in everything) else max(low, 0.0), high)
+    axes = Axes(width, height, (0, max(len(groups), 1)), limits, title, x_label, y_label, ticks)
     for index, values in enumerate(known.values()):
         colour = colours[index % len(colours)]
         centre, half = axes.x(index + 0.5), min(26.0, (axes.x(1) - axes.x(0)) * 0.3)

@@ -28,7 +28,7 @@ th, td { padding: 3px 12px; border-bottom: 1px solid #e5e5e5; text-align: left; 
 th { background: #f4f4f5; font-weight: 600; } td.number, th.number { text-align: right; }
 td:first-child { white-space: nowrap; }
 tr.mean td { font-weight: 600; border-top: 2px solid #bbb; }
-.plots { display: flex; flex-wrap: wrap; gap: 10px; } .plots svg { max-width: 100%; height: auto; }
+.plots { display: flex; flex-wrap: wrap; gap: 10px 40px; } .plots svg { max-width: 100%; height: auto; }
 @media print { figure, table, svg { break-inside: avoid; } }
 """
 
@@ -67,7 +67,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], mean_row: bool =
         kind = "" if index < text_columns else ' class="number"'
         return f"<{tag}{kind}>{value if isinstance(value, Raw) else escape(str(value))}</{tag}>"
 
-    lines = ["<tr>" + "".join(cell("th", i, value) for i, value in enumerate(header)) + "</tr>"]
+    lines = ["<tr>" + "".join(cell("th", i, value) for i, value in enumerate(header)) + "</tr>"] if any(header) else []
     for number, row in enumerate(rows):
         mark = ' class="mean"' if mean_row and number == len(rows) - 1 else ""
         lines.append(f"<tr{mark}>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>")

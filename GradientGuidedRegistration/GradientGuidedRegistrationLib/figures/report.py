@@ -165,8 +165,21 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         '<p class="quiet">Dice: twice the common voxels over the sum of both. ASD: symmetric average surface distance, '
         "weighted by surface area. HD95: larger of the two 95th percentiles of the surface distances. – : not defined, "
         "the structure is missing in one of the images.</p>",
+        _copied_note(structures),
         f'<div class="plots">{"".join(plots)}</div>',
     ]
+
+
+def _copied_note(structures: list[dict[str, Any]]) -> str:
+    """Segmentations that agree to the voxel before registration were not drawn twice."""
+    copied = [row["name"] for row in structures if row["dice_before"] == 1.0]
+    if not copied:
+        return ""
+    return (
+        f'<div class="verdict check">{escape(", ".join(copied))}: the two segmentations are the same, voxel by voxel, '
+        "before registration. They were probably drawn on one image and copied to the other; then their overlap says "
+        "nothing about how well the anatomy agrees.</div>"
+    )
 
 
 def _jacobian_plot(jacobian: sitk.Image, region: sitk.Image) -> str:
@@ -197,5 +210,5 @@ def _made(result: Result) -> list[str]:
         ("Versions", result.versions),
     ):
         if isinstance(values, Mapping) and values:
-            parts += [f"<h3>{escape(title)}</h3>", html.facts(values)]
-    return ["<h2>How it was made</h2>", *parts] if parts else []
+            parts.append(f"<div><h3>{escape(title)}</h3>{html.facts(values)}</div>")
+    return ["<h2>How it was made</h2>", f'<div class="plots">{"".join(parts)}</div>'] if parts else []
