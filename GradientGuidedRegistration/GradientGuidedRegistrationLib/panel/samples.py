@@ -33,7 +33,7 @@ def download_brain(source: Any = None) -> list[Any]:
     """Slicer's own sample CTMRBrain: a CT and two MR images of a head."""
     import SampleData
 
-    return SampleData.SampleDataLogic().downloadSample("CTMRBrain")
+    return SampleData.SampleDataLogic().downloadSamples("CTMRBrain")
 
 
 def download_phantom(source: Any = None) -> list[Any]:

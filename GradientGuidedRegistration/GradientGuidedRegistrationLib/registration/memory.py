@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# Measured on a CPU, without a network: 0.49 GB at 64 thousand voxels, 0.72 GB at 0.68 million, 1.28 GB at 2.1 million,
-# with two images of as many voxels. The estimate is above that, by a fifth for large grids. For GPUs it is reckoned from the
-# tensors of the network and of the refinement, not measured.
+# Measured on a CPU, without a network, with two images of as many voxels as the grid: 0.49 GB at 64 thousand voxels,
+# 0.72 GB at 0.68 million, 1.28 GB at 2.1 million. The estimate is above that, by a fifth for large grids. For GPUs it is
+# reckoned from the tensors of the network and of the refinement, not measured.
 _BASE = {"cpu": 0.5e9, "cuda": 0.4e9, "mps": 0.4e9}  # the libraries and the context of the device
 _PER_VOXEL = {"cpu": 450.0, "cuda": 900.0, "mps": 900.0}  # bytes a voxel of the working grid
 _PER_IMAGE_VOXEL = 24.0  # bytes a voxel of the two images, always in main memory
