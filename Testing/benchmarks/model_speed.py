@@ -3,7 +3,7 @@
     python Testing/benchmarks/model_speed.py [--size 144 144 128] [--device cuda] [--threads 1] [--network gated]
 
 Both sides of a comparison run in turn, in one process, with the same weights and images; the table gives the shortest
-of the runs, the ratio, and the largest difference of the results. Time is that of the wall, and on the CPU also that
+of the runs, the ratio, and the relative difference (L2) of the results. Time is that of the wall, and on the CPU also that
 of the processor, which says more on a machine that others use. Peak memory is that of one run in a fresh process,
 above what the process held before. Needs convexAdam.
 """
@@ -219,7 +219,7 @@ def main() -> None:
             for side in (0, 1):
                 wall, processor, results[side] = seconds(sides[side], options.device)
                 times[side].append((wall, processor))
-        error = (results[0] - results[1]).abs().max().item()
+        error = ((results[0] - results[1]).norm() / results[0].norm()).item()
         best = [[min(run[clock] for run in times[side]) for clock in (0, 1)] for side in (0, 1)]
         memory = [peak(case, side) for side in (0, 1)]
         columns = [f"{best[side][0]:.2f} | {best[side][1]:.2f} | {memory[side]:.0f}" for side in (0, 1)]

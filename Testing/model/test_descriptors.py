@@ -21,10 +21,12 @@ def work_in(request, monkeypatch):
     elif request.param.startswith("groups"):
         create = patch_distances.PatchDistances.__init__
 
-        def create_grouped(self, volume, pairs, radius, dilation):
-            create(self, volume, pairs, radius, dilation)
+        def create_grouped(self, volume, pairs, radius, dilation, mask=None):
+            create(self, volume, pairs, radius, dilation, mask)
             self.channels, self.planes = 5, self.depth
-            self.buffers = self.image.new_zeros(2, 5, self.planes + 2 * radius, *self._plane_shape())
+            self.buffers = self.image.new_zeros(
+                3 if mask is not None else 2, 5, self.planes + 2 * radius, *self._plane_shape()
+            )
 
         monkeypatch.setattr(patch_distances.PatchDistances, "__init__", create_grouped)
 
@@ -149,6 +151,17 @@ def test_a_mask_hides_what_is_outside(describe):
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(describe(changed)[:, :, :8], describe(image)[:, :, :8], atol=1e-2)
     assert torch.equal(found[:, :, 12:], torch.ones_like(found[:, :, 12:]))
+
+
+@pytest.mark.parametrize("describe", [mind, mind_ssc])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("radius", "dilation"), [(1, 2), (2, 1), (0, 1)])
+def test_masked_descriptors_are_those_of_the_formula(describe, shape, radius, dilation, work_in):
+    image = torch.rand(2, 1, *shape, dtype=torch.double)
+    mask = (torch.rand(1, 1, *shape) > 0.3).double()
+    # An image that may be differentiated is described step by step.
+    formula = describe(image.clone().requires_grad_(), radius, dilation, mask=mask.expand(2, -1, -1, -1, -1))
+    assert torch.allclose(describe(image, radius, dilation, mask=mask), formula, atol=1e-9)
 
 
 def test_each_image_of_a_batch_is_described_by_itself():

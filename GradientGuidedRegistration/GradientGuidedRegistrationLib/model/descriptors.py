@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .box import box_mean, replicate
 from .checks import check_same_grid, check_volume
-from .patch_distances import Offset, Pairs
+from .patch_distances import LEAST_WEIGHT, Offset, Pairs
 from .self_similarity import Descriptor, variance_within_range
 
 CENTRE: Offset = (0, 0, 0)
@@ -81,15 +81,17 @@ def _describe(image: Tensor, descriptor: Descriptor, mask: Tensor | None) -> Ten
         return descriptor(volume).to(image.dtype)
     check_volume("mask", mask, channels=1)
     check_same_grid("image", image, "mask", mask)
-    return _describe_inside(volume, descriptor, mask.to(volume.dtype)).to(image.dtype)
+    differentiable = torch.is_grad_enabled() and (volume.requires_grad or mask.requires_grad)
+    describe = describe_step_by_step if differentiable else Descriptor.inside
+    return describe(descriptor, volume, mask.to(volume.dtype)).to(image.dtype)
 
 
-def _describe_inside(volume: Tensor, descriptor: Descriptor, mask: Tensor) -> Tensor:
-    """The descriptor with the mean of each patch over the differences that count: the formula, one step a line."""
+def describe_step_by_step(descriptor: Descriptor, volume: Tensor, mask: Tensor) -> Tensor:
+    """`Descriptor.inside` as its formula, one step a line, which PyTorch differentiates."""
     pairs, dilation = descriptor.pairs, descriptor.dilation
     weight = _products(mask, pairs, dilation)
     distance = box_mean(_squared_differences(volume, pairs, dilation) * weight, descriptor.radius)
-    distance = distance / box_mean(weight, descriptor.radius).clamp_min(1e-6)
+    distance = distance / box_mean(weight, descriptor.radius).clamp_min(LEAST_WEIGHT)
     if descriptor.subtract_minimum:
         distance = distance - distance.amin(dim=1, keepdim=True)
     return torch.exp(-distance / variance_within_range(distance.mean(dim=1, keepdim=True)))

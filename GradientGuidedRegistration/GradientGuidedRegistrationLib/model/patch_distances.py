@@ -23,6 +23,7 @@ ChannelWriter = Callable[[slice, Tensor], None]
 
 CPU_BUFFER = 250_000  # voxels a thread: two such buffers and what they are made from fit in a core's cache
 GPU_CHANNELS = 4
+LEAST_WEIGHT = 1e-6  # mean weight of a patch below which its distance counts as none
 
 
 class PatchDistances:
@@ -37,9 +38,10 @@ class PatchDistances:
         pairs: the two offsets that each channel compares, in units of the dilation, array order.
         radius: patches are cubes of side 2·radius + 1.
         dilation: distance in voxels that an offset of 1 stands for.
+        mask: (D, H, W), by how much each voxel counts; without derivatives only. None counts all alike.
     """
 
-    def __init__(self, volume: Tensor, pairs: Pairs, radius: int, dilation: int) -> None:
+    def __init__(self, volume: Tensor, pairs: Pairs, radius: int, dilation: int, mask: Tensor | None = None) -> None:
         self.pairs, self.radius, self.dilation = pairs, radius, dilation
         self.depth, self.height, self.width = volume.shape
         self.margin = max(radius, dilation)
@@ -52,8 +54,13 @@ class PatchDistances:
         buffer = CPU_BUFFER * torch.get_num_threads()
         self.planes = min(self.depth, max(1, buffer // self.pitches[0])) if on_cpu else self.depth
         self.channels = 1 if on_cpu else GPU_CHANNELS
-        self.image = F.pad(volume[None, None], (self.margin,) * 6, mode="replicate").flatten()
-        self.buffers = volume.new_zeros(2, self.channels, self.planes + 2 * radius, *self._plane_shape())
+        self.image = self._padded(volume)
+        self.mask = None if mask is None else self._padded(mask)
+        count = 2 if mask is None else 3
+        self.buffers = volume.new_zeros(count, self.channels, self.planes + 2 * radius, *self._plane_shape())
+
+    def _padded(self, volume: Tensor) -> Tensor:
+        return F.pad(volume[None, None], (self.margin,) * 6, mode="replicate").flatten()
 
     def _plane_shape(self) -> tuple[int, int]:
         return self.height + 2 * self.margin, self.width + 2 * self.margin
@@ -69,11 +76,17 @@ class PatchDistances:
 
     def write(self, channels: slice, planes: slice, out: Tensor) -> None:
         """Write the patch distances, up to a constant factor, to `out` (channels, planes, H, W)."""
-        a, b = self._buffers(channels, planes)
-        self._differences(channels, planes, self.radius, a)
+        a, b, *others = self._buffers(channels, planes)
+        self._combine(torch.sub, self.image, channels, planes, self.radius, a)
         a.mul_(a)
+        for weight in others:
+            self._combine(torch.mul, self.mask, channels, planes, self.radius, weight)
+            a.mul_(weight)
         self._sum_over_patch(a, b, planes, self._border_as_value)
         out.copy_(self._inside(b))
+        for weight in others:
+            self._sum_over_patch(weight, b, planes, self._border_as_value)
+            out.div_(self._inside(b).clamp_min(LEAST_WEIGHT * (2 * self.radius + 1) ** 3))
 
     def derivative(self, upstream: Callable[[slice], ChannelWriter]) -> Tensor:
         """Return the derivative (D, H, W) with respect to the volume of Σ u · distances.
@@ -90,14 +103,13 @@ class PatchDistances:
                 self._clear(a, planes)
                 write(channels, self._inside(a, self._halo(planes)))
                 self._sum_over_patch(a, b, planes, self._value_as_border)
-                self._differences(channels, planes, 0, a)
+                self._combine(torch.sub, self.image, channels, planes, 0, a)
                 self._scatter(channels, planes, a.mul_(b), padded)
         return self._fold(padded.view(self.depth + 2 * self.margin, *self._plane_shape()))
 
-    def _buffers(self, channels: slice, planes: slice) -> tuple[Tensor, Tensor]:
+    def _buffers(self, channels: slice, planes: slice) -> tuple[Tensor, ...]:
         count = planes.stop - planes.start + 2 * self.radius
-        a, b = self.buffers[:, : channels.stop - channels.start, :count]
-        return a, b
+        return self.buffers[:, : channels.stop - channels.start, :count].unbind()
 
     def _halo(self, planes: slice) -> slice:
         """Return which planes of a buffer for `planes` are inside the volume."""
@@ -124,15 +136,17 @@ class PatchDistances:
     def _shift(self, offset: Offset) -> int:
         return self.dilation * sum(step * pitch for step, pitch in zip(offset, self.pitches))
 
-    def _differences(self, channels: slice, planes: slice, radius: int, buffer: Tensor) -> None:
-        """Fill a buffer with I(x + a) − I(x + b) on `planes` and `radius` more each side, zero outside the volume."""
+    def _combine(
+        self, operation: Callable[..., Tensor], volume: Tensor, channels: slice, planes: slice, radius: int, out: Tensor
+    ) -> None:
+        """Fill a buffer with I(x + a) ∘ I(x + b) on `planes` and `radius` more each side, zero outside the volume."""
         first, last = max(planes.start - radius, 0), min(planes.stop + radius, self.depth)
-        inner = buffer[:, first - planes.start + self.radius : last - planes.start + self.radius]
+        inner = out[:, first - planes.start + self.radius : last - planes.start + self.radius]
         start, stop = (first + self.margin) * self.pitches[0], (last + self.margin) * self.pitches[0]
         for part, (one, other) in zip(inner, self.pairs[channels]):
             a, b = self._shift(one), self._shift(other)
-            torch.sub(self.image[start + a : stop + a], self.image[start + b : stop + b], out=part.view(-1))
-        self._clear(buffer, planes)
+            operation(volume[start + a : stop + a], volume[start + b : stop + b], out=part.view(-1))
+        self._clear(out, planes)
 
     def _sum_over_patch(self, a: Tensor, b: Tensor, planes: slice, border: Callable[..., None]) -> None:
         """Sum `a` over cubes of side 2·radius + 1, with `b` for a second buffer; the result is in `b`."""

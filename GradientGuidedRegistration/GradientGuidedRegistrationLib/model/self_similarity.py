@@ -55,8 +55,13 @@ class Descriptor:
         weight = None if weight is None else weight.expand(batch)
         return _Difference.apply(image, features.expand(batch), weight, self)
 
-    def distances_of(self, volume: Tensor) -> PatchDistances:
-        return PatchDistances(volume, self.pairs, self.radius, self.dilation)
+    @torch.no_grad()
+    def inside(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Return the descriptors with patch means over what `mask` (B, 1, D, H, W) lets count; not differentiable."""
+        return _describe(image, self, mask.expand(image.shape[0], -1, -1, -1, -1))[0]
+
+    def distances_of(self, volume: Tensor, mask: Tensor | None = None) -> PatchDistances:
+        return PatchDistances(volume, self.pairs, self.radius, self.dilation, mask)
 
 
 def variance_within_range(variance: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class _Difference(torch.autograd.Function):
             difference = (part - target[item, channels, planes]).abs_()
             total.add_((difference if weight is None else difference.mul_(weight[item, :, planes])).sum())
 
-        features, scale, is_free = _describe(image, descriptor, add)
+        features, scale, is_free = _describe(image, descriptor, visit=add)
         voxels = total.new_full((), image.numel()) if weight is None else weight.sum().clamp_min(1)
         count = voxels * len(descriptor.pairs)
         ctx.descriptor = descriptor
@@ -113,7 +118,10 @@ class _Difference(torch.autograd.Function):
 
 
 def _describe(
-    image: Tensor, descriptor: Descriptor, visit: Callable[[int, slice, slice, Tensor], None] | None = None
+    image: Tensor,
+    descriptor: Descriptor,
+    mask: Tensor | None = None,
+    visit: Callable[[int, slice, slice, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the descriptors m = exp(−t · scale), scale = 1 / V, and where V is the variance itself and not a limit
     of it.
@@ -126,7 +134,7 @@ def _describe(
     total = torch.zeros_like(image)
     parts: list[tuple[int, slice, slice, Tensor]] = []
     for item in range(image.shape[0]):
-        distances = descriptor.distances_of(image[item, 0])
+        distances = descriptor.distances_of(image[item, 0], None if mask is None else mask[item, 0])
         for planes in distances.slabs():
             for channels in distances.groups():
                 part = features[item, channels, planes]
