@@ -3,8 +3,8 @@
     python Testing/benchmarks/model_speed.py [--size 144 144 128] [--device cuda] [--threads 1] [--network gated]
 
 Both sides of a comparison run in turn, in one process, with the same weights and images; the table gives the shortest
-of the runs, the ratio, and the relative difference (L2) of the results. Time is that of the wall, and on the CPU also that
-of the processor, which says more on a machine that others use. Peak memory is that of one run in a fresh process,
+of the runs, the ratio, and the relative difference (L2) of the results. Time is that of the wall, and on the CPU also
+that of the processor, which says more on a machine that others use. Peak memory is that of one run in a fresh process,
 above what the process held before. Needs convexAdam.
 """
 

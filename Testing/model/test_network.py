@@ -53,7 +53,7 @@ def test_layers_of_the_paper_s_branch(channels):
 
 
 def test_layers_of_the_cvpr_2018_branch():
-    layers = [module for module in VoxelMorphBranch(2, BACKBONES["vm2"]).modules() if isinstance(module, nn.Conv3d)]
+    layers = [module for module in BACKBONES["vm2"](2).modules() if isinstance(module, nn.Conv3d)]
     found = [(layer.in_channels, layer.out_channels) for layer in layers]
     assert found[4:] == [(32, 32), (64, 32), (64, 32), (48, 32), (32, 32), (34, 16), (16, 16), (16, 3)]
 
@@ -137,7 +137,7 @@ def test_the_branches_see_what_the_paper_shows_them(monkeypatch):
     [("b", 2, (64, 16, 32)), ("b", 4, (20, 37, 16)), ("b", 6, (32, 16, 16)), ("vm2", 2, (32, 16, 48))],
 )
 def test_the_short_way_on_the_cpu_is_the_same_network(backbone, channels, shape):
-    branch = roughened(VoxelMorphBranch(channels, BACKBONES[backbone]))
+    branch = roughened(BACKBONES[backbone](channels))
     images = torch.rand(1, channels, *shape)
     padded, window = pad_to_multiple(images, 16), (..., *(slice(size) for size in shape))
     with torch.no_grad():

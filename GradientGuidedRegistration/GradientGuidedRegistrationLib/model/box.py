@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def box_mean(volume: Tensor, radius: int) -> Tensor:
-    """Return the mean over the cube of side 2·radius + 1 around each voxel, (B, C, D, H, W); the border value goes on
-    outside.
+    """Return the mean over the cube of side 2·radius + 1 around each voxel of (B, C, D, H, W).
 
-    Three sums along one axis cost 6·radius additions, one over the cube (2·radius + 1)³.
+    The border value goes on outside. Three sums along an axis cost 6·radius additions, one over the cube
+    (2·radius + 1)³.
     """
     for axis in (4, 3, 2):
         volume = box_sum_along(volume, axis, radius)

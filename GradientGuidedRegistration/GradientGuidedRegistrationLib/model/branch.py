@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +31,6 @@ class BranchShape:
     full: tuple[int, ...] = (32, 16, 16)
 
 
-# «B» has the paper's four strided, four decoding and four full-resolution convolutions; vm2 is the CVPR 2018 network.
-BACKBONES: dict[str, BranchShape] = {
-    "b": BranchShape(),
-    "vm2": BranchShape(half=(32,), full=(16, 16)),
-}
-
-
 class VoxelMorphBranch(nn.Module):
     """U-Net with strided convolutions; every convolution but the last is followed by LeakyReLU(0.2), none by a norm.
 
@@ -46,7 +41,7 @@ class VoxelMorphBranch(nn.Module):
 
     slope = 0.2
 
-    def __init__(self, channels: int, shape: BranchShape = BACKBONES["b"]) -> None:
+    def __init__(self, channels: int, shape: BranchShape = BranchShape()) -> None:
         super().__init__()
         self.encoder = _chain(channels, shape.encoder, stride=2)
         skips = (channels, *shape.encoder)[-2::-1]
@@ -124,3 +119,12 @@ def _chain(width: int, filters: tuple[int, ...], stride: int = 1) -> nn.ModuleLi
     return nn.ModuleList(
         nn.Conv3d(before, after, kernel_size=3, stride=stride, padding=1) for before, after in zip(widths, filters)
     )
+
+
+# A backbone takes a number of input channels and is a module from images (B, channels, D, H, W) to a displacement
+# (B, 3, D, H, W) in voxels. «B» has the paper's four strided, four decoding and four full-resolution convolutions;
+# vm2 is the network of CVPR 2018.
+BACKBONES: dict[str, Callable[[int], nn.Module]] = {
+    "b": VoxelMorphBranch,
+    "vm2": partial(VoxelMorphBranch, shape=BranchShape(half=(32,), full=(16, 16))),
+}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .branch import BACKBONES, VoxelMorphBranch
+from .branch import BACKBONES
 from .checks import check_finite, check_same_grid, check_volume
 from .fusion import FUSIONS, Gates
 from .gradient import gradient_magnitude
@@ -78,8 +78,8 @@ class DualBranchNetwork(RegistrationNetwork):
 
     def __init__(self, fusion: str = "gated", image_channels: int = 1, backbone: str = "b") -> None:
         super().__init__(image_channels, backbone)
-        self.image_branch = VoxelMorphBranch(2 * image_channels, BACKBONES[backbone])
-        self.gradient_branch = VoxelMorphBranch(2 * image_channels, BACKBONES[backbone])
+        self.image_branch = BACKBONES[backbone](2 * image_channels)
+        self.gradient_branch = BACKBONES[backbone](2 * image_channels)
         self.fusion = FUSIONS[fusion]()
 
     def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
@@ -100,7 +100,7 @@ class SingleBranchNetwork(RegistrationNetwork):
     def __init__(self, with_gradients: bool = False, image_channels: int = 1, backbone: str = "b") -> None:
         super().__init__(image_channels, backbone)
         self.with_gradients = with_gradients
-        self.branch = VoxelMorphBranch((4 if with_gradients else 2) * image_channels, BACKBONES[backbone])
+        self.branch = BACKBONES[backbone]((4 if with_gradients else 2) * image_channels)
 
     def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
         if not self.with_gradients:

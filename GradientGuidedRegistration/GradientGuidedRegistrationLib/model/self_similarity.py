@@ -123,8 +123,7 @@ def _describe(
     mask: Tensor | None = None,
     visit: Callable[[int, slice, slice, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the descriptors m = exp(−t · scale), scale = 1 / V, and where V is the variance itself and not a limit
-    of it.
+    """Return the descriptors m = exp(−t · scale), scale = 1 / V, and where V is the variance and not a limit of it.
 
     Two passes, because the limits depend on all of the image. `visit(item, channels, planes, m)` is called for each
     part of the result while it is in the cache.
