@@ -112,14 +112,13 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.logic: GradientGuidedRegistrationLogic | None = None
         self._parameterNode: GradientGuidedRegistrationParameterNode | None = None
         self._guiTag: Any = None
-        self._failed: Any = None
+        self.runner: Any = None
 
     # --- life of the panel
 
     def setup(self) -> None:
-        from GradientGuidedRegistrationLib.panel.progress_section import ProgressSection
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
-        from GradientGuidedRegistrationLib.panel.runs import RunQueue
+        from GradientGuidedRegistrationLib.panel.runner import Runner
         from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -132,16 +131,11 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.ui.parameterSetSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", self.moduleName)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.setupSection = SetupSection(self.ui, self.updatePanel)
-        self.progressSection = ProgressSection(self.ui)
         self.resultSection = ResultSection(self.ui, self.logic)
-        self.queue = RunQueue(self.onQueueChanged, self.progressSection.show_event, self.onRunEnded)
-        for button, slot in (
-            (self.ui.registerButton, self.onRegister), (self.ui.queueButton, self.startRegistration),
-            (self.ui.clearQueueButton, self.onClearQueue), (self.ui.swapButton, self.onSwap),
-            (self.ui.tryButton, self.onTry), (self.ui.retryCpuButton, self.onRetryOnCpu),
-            (self.ui.retryCoarserButton, self.onRetryCoarser),
-        ):  # fmt: skip
-            button.clicked.connect(slot)
+        self.runner = Runner(self.ui, self.logic, self.updatePanel, self.onSampleLoaded, self.resultSection.show)
+        self.ui.registerButton.clicked.connect(self.onRegister)
+        self.ui.queueButton.clicked.connect(self.onQueue)
+        self.ui.swapButton.clicked.connect(self.onSwap)
         self.ui.presetComboBox.activated.connect(self.onPreset)
         self.ui.weightsPathEdit.currentPathChanged.connect(self.onWeights)
         self.ui.parameterSetSelector.currentNodeChanged.connect(self.onParameterSet)
@@ -160,9 +154,8 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def stopEverything(self) -> None:
         """End the background processes at once; the scene is left as it is."""
-        if hasattr(self, "queue"):
-            self.queue.stop()
-            self.discardFailed()
+        if self.runner is not None:
+            self.runner.stop()
             self.setupSection.stop()
 
     def enter(self) -> None:
@@ -182,7 +175,6 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.stopEverything()
         self.resultSection.clear()
-        self.onQueueChanged()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -262,7 +254,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         parameters, ui = self._parameterNode, self.ui
         if parameters is None:
             return
-        missing, running = self.missing(), self.queue.current is not None
+        missing, running = self.missing(), self.runner.running
         ui.registerButton.enabled = running or not missing
         ui.registerButton.toolTip = (_("Stop; the scene stays as it is") if running else
                                      missing or _("Bring the moving volume onto the fixed one"))
@@ -296,122 +288,23 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     # --- registering
 
     def onRegister(self, *_args: Any) -> None:
-        if self.queue.current is not None:
-            self.queue.cancel()
+        if self.runner.running:
+            self.runner.queue.cancel()
         else:
-            self.startRegistration()
+            self.onQueue()
 
-    def startRegistration(self, *_args: Any) -> None:
+    def onQueue(self, *_args: Any) -> None:
         """Hand what is chosen to the background process; if one runs already, it waits for its turn."""
-        from GradientGuidedRegistrationLib.errors import InputError
-        from GradientGuidedRegistrationLib.panel.process import Outcome
-        from GradientGuidedRegistrationLib.panel.runs import Run
+        if not self.missing():
+            self.runner.register(self._parameterNode)
 
-        parameters = self._parameterNode
-        if self.missing():
-            return
-        self.discardFailed()
-        self.progressSection.clear_error()
-        fixed, moving = parameters.fixedVolume, parameters.movingVolume
-        run = Run("register", _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))
-        run.options.update(createWarped=parameters.createWarped, spacing=self.logic.workingGrid(
-            fixed, parameters.spacing or None)[1])
-        roles = ("fixedVolume", "movingVolume", "movingSegmentation", "transform", "inverseTransform", "warpedVolume")
-        run.nodes.update({role: getattr(parameters, role).GetID() for role in roles if getattr(parameters, role)})
-        run.nodes["parameters"] = parameters.parameterNode.GetID()
-        try:
-            self.logic.writeJob(
-                run.folder / "input", fixed, moving, self.logic.settings(parameters),
-                initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
-                movingMaskNode=parameters.movingMask)
-        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
-            run.discard()
-            self.progressSection.show_error(run.title, Outcome("input", str(error)))
-            return
-        self.add(run)
-
-    def add(self, run: Any) -> None:
-        """Start a run, or let it wait."""
-        if self.queue.current is None:
-            self.progressSection.started()
-        self.queue.add(run)
-
-    def onTry(self, *_args: Any) -> None:
-        """Generate an artificial patient; when it is there, load and register it."""
-        from GradientGuidedRegistrationLib.panel.runs import Run
-
-        self.add(Run("phantom", _("Artificial patient")))
-
-    def onClearQueue(self, *_args: Any) -> None:
-        self.queue.clear()
-
-    def onQueueChanged(self) -> None:
-        self.progressSection.show_queue(self.queue)
-        self.updatePanel()
-
-    def onRunEnded(self, run: Any, outcome: Any) -> None:
-        """Put the result into the scene, whole; or say why there is none."""
-        from GradientGuidedRegistrationLib.panel.process import Outcome
-
-        if outcome.kind == "finished":
-            try:
-                self.finishRun(run)
-            except Exception as error:  # the scene is as it was; the user reads why, and the log has it all
-                logging.exception("The result could not be put into the scene")
-                outcome = Outcome("input", str(error))
-        self.progressSection.show_outcome(run, outcome)
-        if outcome.kind in ("memory", "crash", "error") and run.task == "register":
-            self.discardFailed()
-            self._failed = run
-        else:
-            run.discard()
-
-    def finishRun(self, run: Any) -> None:
-        """Make nodes of what a run left in its folder."""
-        if run.task == "phantom":
-            nodes = self.logic.loadPhantom(run.folder / "result")
-            self.initializeParameterNode()
-            with slicer.util.NodeModify(self._parameterNode):
-                self._parameterNode.fixedVolume, self._parameterNode.movingVolume = nodes["fixed"], nodes["moving"]
-                self._parameterNode.movingSegmentation = nodes["moving_labels"]
-            slicer.util.setSliceViewerLayers(background=nodes["fixed"], foreground=nodes["moving"],
-                                             foregroundOpacity=0.5, fit=True)
-            self.startRegistration()
-            return
-        nodes = {role: slicer.mrmlScene.GetNodeByID(nodeID) for role, nodeID in run.nodes.items()}
-        fixed, moving = nodes["fixedVolume"], nodes["movingVolume"]
-        if fixed is None or moving is None:
-            raise ValueError(_("A volume was removed from the scene while it was being registered."))
-        result = self.logic.readResult(run.folder / "result")
-        made = self.logic.addResultToScene(
-            result, fixed, moving, movingSegmentationNode=nodes.get("movingSegmentation"),
-            createWarpedVolume=run.options["createWarped"], transformNode=nodes.get("transform"),
-            inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"))
-        slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
-        self.resultSection.show(made, moving)
-
-    # --- another try
-
-    def discardFailed(self) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            failed.discard()
-
-    def retry(self, **changes: Any) -> None:
-        """Run what has failed once more, with other settings."""
-        run, self._failed = self._failed, None
-        if run is None:
-            return
-        self.logic.changeJob(run.folder / "input", **changes)
-        self.add(run)
-
-    def onRetryOnCpu(self, *_args: Any) -> None:
-        self.retry(device="cpu")
-
-    def onRetryCoarser(self, *_args: Any) -> None:
-        if self._failed is not None:
-            self._failed.options["spacing"] = min(1.5 * self._failed.options["spacing"], 20.0)
-            self.retry(spacing=self._failed.options["spacing"])
+    def onSampleLoaded(self, nodes: dict[str, Any]) -> None:
+        """The artificial patient of «Try it» is in the scene: choose it and register it."""
+        self.initializeParameterNode()
+        with slicer.util.NodeModify(self._parameterNode):
+            self._parameterNode.fixedVolume, self._parameterNode.movingVolume = nodes["fixed"], nodes["moving"]
+            self._parameterNode.movingSegmentation = nodes["moving_labels"]
+        self.onQueue()
 
 
 #

@@ -48,7 +48,7 @@ class SelfTests:
         """The module's panel, as when the user opens the module with an empty scene."""
         panel = slicer.util.getModuleWidget("GradientGuidedRegistration")
         panel.enter()
-        panel.progressSection.started()
+        panel.runner.progress.started()
         return panel
 
     def openFilledPanel(self) -> Any:
@@ -206,7 +206,7 @@ class SelfTests:
         moving = panel._parameterNode.movingVolume
         panel.ui.registerButton.click()
         self.assertEqual(panel.ui.registerButton.text, "Cancel")  # type: ignore[attr-defined]
-        self.waitFor(lambda: panel.queue.current is None)
+        self.waitFor(lambda: panel.runner.queue.current is None)
         transform = moving.GetParentTransformNode()
         self.assertIsNotNone(transform, panel.ui.logText.plainText)  # type: ignore[attr-defined]
         self.assertEqual(transform.GetName(), "CT to MR")  # type: ignore[attr-defined]
@@ -224,14 +224,14 @@ class SelfTests:
         panel.ui.registerButton.click()
         panel.ui.queueButton.click()
         self.waitFor(lambda: panel.ui.progressBar.value > 0)
-        first, start = panel.queue.current, time.monotonic()
+        first, start = panel.runner.queue.current, time.monotonic()
         panel.ui.registerButton.click()
-        self.waitFor(lambda: panel.queue.current is not first, 10)
+        self.waitFor(lambda: panel.runner.queue.current is not first, 10)
         self.assertLess(time.monotonic() - start, 2.5)  # type: ignore[attr-defined]
         self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
-        self.assertIsNotNone(panel.queue.current)  # type: ignore[attr-defined]
+        self.assertIsNotNone(panel.runner.queue.current)  # type: ignore[attr-defined]
         panel.ui.registerButton.click()
-        self.waitFor(lambda: panel.queue.current is None, 10)
+        self.waitFor(lambda: panel.runner.queue.current is None, 10)
 
     def test_PanelTellsAnError(self) -> None:
         """A volume that cannot be registered is told in a sentence, and nothing is left of the attempt."""
@@ -240,7 +240,7 @@ class SelfTests:
         slicer.util.updateVolumeFromArray(volume, 0 * slicer.util.arrayFromVolume(volume))
         before = self.nodeIDs()
         panel.ui.registerButton.click()
-        self.waitFor(lambda: panel.queue.current is None)
+        self.waitFor(lambda: panel.runner.queue.current is None)
         self.assertIn("constant", panel.ui.errorLabel.text)  # type: ignore[attr-defined]
         self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
         with self.assertRaises(InputError):  # type: ignore[attr-defined]
@@ -251,9 +251,9 @@ class SelfTests:
         panel = self.openFilledPanel()
         panel.ui.registerButton.click()
         self.waitFor(lambda: panel.ui.progressBar.value > 0)
-        folder = panel.queue.current.folder
+        folder = panel.runner.queue.current.folder
         slicer.mrmlScene.Clear()
-        self.assertIsNone(panel.queue.current)  # type: ignore[attr-defined]
+        self.assertIsNone(panel.runner.queue.current)  # type: ignore[attr-defined]
         self.assertFalse(folder.exists())  # type: ignore[attr-defined]
         panel.enter()
         self.assertFalse(panel.ui.registerButton.enabled)  # type: ignore[attr-defined]

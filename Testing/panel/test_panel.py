@@ -217,9 +217,9 @@ def test_register_then_undo_and_apply(filled: Any, scene: Any, wait: Any) -> Non
     points = mrml.markups_from_points(np.zeros((1, 3)), "landmarks", scene)
     ui.registerButton.click()
     assert ui.registerButton.text == "Cancel"
-    assert filled.queue.current is not None
-    folder = filled.queue.current.folder
-    wait(lambda: filled.queue.current is None)
+    assert filled.runner.queue.current is not None
+    folder = filled.runner.queue.current.folder
+    wait(lambda: filled.runner.queue.current is None)
     assert ui.registerButton.text == "Register", ui.errorLabel.text
     moving, transform = parameters.movingVolume, parameters.movingVolume.GetParentTransformNode()
     assert transform is not None, ui.logText.toPlainText()
@@ -249,18 +249,18 @@ def test_cancel_leaves_the_scene_as_it_was_and_the_next_in_the_queue_starts(fill
     ui.registerButton.click()
     ui.queueButton.click()
     assert "Waiting: CT to MR" in ui.queueLabel.text
-    first, second = filled.queue.current, filled.queue.waiting[0]
+    first, second = filled.runner.queue.current, filled.runner.queue.waiting[0]
     wait(lambda: ui.progressBar.value > 0)
     start = time.monotonic()
     ui.registerButton.click()
     assert ui.statusLabel.text == "Cancelling…"
-    wait(lambda: filled.queue.current is second)
+    wait(lambda: filled.runner.queue.current is second)
     assert time.monotonic() - start < 2.0
     assert node_ids(scene) == before
     assert not first.folder.exists()
     assert "cancelled" in ui.logText.toPlainText()
     ui.registerButton.click()
-    wait(lambda: filled.queue.current is None, 5)
+    wait(lambda: filled.runner.queue.current is None, 5)
     assert node_ids(scene) == before
     assert list(second.folder.parent.glob("registration-*")) == [
         path for path in second.folder.parent.glob("registration-*") if path == _probe_folder(filled)]
@@ -275,15 +275,15 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
     ui = filled.ui
     before = node_ids(scene)
     ui.registerButton.click()
-    wait(lambda: filled.queue._process._pid)
-    os.killpg(filled.queue._process._pid, signal.SIGKILL)
-    wait(lambda: filled.queue.current is None, 10)
+    wait(lambda: filled.runner.queue._process._pid)
+    os.killpg(filled.runner.queue._process._pid, signal.SIGKILL)
+    wait(lambda: filled.runner.queue.current is None, 10)
     assert "ended from outside" in ui.errorLabel.text
     assert "killed" in ui.errorLabel.text
     assert node_ids(scene) == before
     ui.retryCoarserButton.click()
     assert ui.registerButton.text == "Cancel"
-    wait(lambda: filled.queue.current is None)
+    wait(lambda: filled.runner.queue.current is None)
     result = filled._parameterNode.movingVolume.GetParentTransformNode()
     assert result is not None, ui.logText.toPlainText()
     spacing = result.GetTransformFromParent().GetDisplacementGrid().GetSpacing()
@@ -297,7 +297,7 @@ def test_input_that_cannot_be_registered_is_told_in_a_sentence(filled: Any, scen
     filled._parameterNode.fixedVolume.SetAndObserveTransformNodeID(bent.GetID())
     filled.ui.registerButton.click()
     assert "non-linear transform 'bent'" in filled.ui.errorLabel.text
-    assert filled.queue.current is None
+    assert filled.runner.queue.current is None
     assert list(Path(slicer.app.temporaryPath).glob("registration-*/input")) == []
 
 
@@ -306,11 +306,11 @@ def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) ->
 
     filled.ui.registerButton.click()
     filled.ui.queueButton.click()
-    wait(lambda: filled.queue._process._pid)
-    pid, folder = filled.queue._process._pid, filled.queue.current.folder
+    wait(lambda: filled.runner.queue._process._pid)
+    pid, folder = filled.runner.queue._process._pid, filled.runner.queue.current.folder
     scene.Clear(0)
-    assert filled.queue.current is None
-    assert filled.queue.waiting == []
+    assert filled.runner.queue.current is None
+    assert filled.runner.queue.waiting == []
     assert not is_alive(pid)
     assert not folder.exists()
     assert filled.ui.registerButton.text == "Register"
@@ -322,32 +322,32 @@ def test_a_volume_that_goes_away_meanwhile_is_told(filled: Any, scene: Any, wait
     from GradientGuidedRegistrationLib.panel.process import Outcome
 
     filled.ui.registerButton.click()
-    run = filled.queue.current
-    filled.queue._process.kill()
+    run = filled.runner.queue.current
+    filled.runner.queue._process.kill()
     scene.RemoveNode(filled._parameterNode.movingVolume)
-    filled.queue._ended(run, Outcome("finished"))
+    filled.runner.queue._ended(run, Outcome("finished"))
     assert "removed from the scene" in filled.ui.errorLabel.text
     assert not run.folder.exists()
 
 
 def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: Path, wait: Any) -> None:
     panel.ui.tryButton.click()
-    assert panel.queue.current.task == "phantom"
-    wait(lambda: panel.queue.current is None or panel.queue.current.task == "register")
+    assert panel.runner.queue.current.task == "phantom"
+    wait(lambda: panel.runner.queue.current is None or panel.runner.queue.current.task == "register")
     parameters = panel._parameterNode
     assert (parameters.fixedVolume.GetName(), parameters.movingVolume.GetName()) == ("Phantom MR", "Phantom CT")
     names = mrml.segment_names(parameters.movingSegmentation)
     assert "liver" in [name.lower() for name in names]
-    assert panel.queue.current.title == "Phantom CT to Phantom MR"
-    panel.queue.stop()
+    assert panel.runner.queue.current.title == "Phantom CT to Phantom MR"
+    panel.runner.queue.stop()
 
 
 def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:
     filled.ui.registerButton.click()
-    wait(lambda: filled.queue._process._pid)
+    wait(lambda: filled.runner.queue._process._pid)
     from GradientGuidedRegistrationLib.worker import is_alive
 
-    pid = filled.queue._process._pid
+    pid = filled.runner.queue._process._pid
     kept = {name: module for name, module in sys.modules.items() if name.startswith("GradientGuidedRegistrationLib")}
     try:
         filled.onReload()

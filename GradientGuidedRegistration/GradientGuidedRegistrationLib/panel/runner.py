@@ -1,0 +1,150 @@
+"""From the choices of the panel to a run of the background process, and from its end to nodes in the scene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputError
+from ..worker import INPUT, RESULT
+from .process import Outcome
+from .progress_section import ProgressSection
+from .runs import Run, RunQueue
+
+_NODES = ("fixedVolume", "movingVolume", "movingSegmentation", "transform", "inverseTransform", "warpedVolume")
+_FAILED = ("memory", "crash", "error")  # kinds of outcome after which another try makes sense
+_COARSER = 1.5
+_COARSEST_MM = 20.0
+
+
+class Runner:
+    """Starts, queues and retries registrations; the scene is touched when a result is whole, on the main thread.
+
+    Args:
+        ui: the widgets of the panel.
+        logic: `GradientGuidedRegistrationLogic`.
+        on_change: called when a run starts or ends.
+        on_sample: called with the nodes of the artificial patient when «Try it» has loaded it.
+        on_result: called with the `RegisteredNodes` and the moving volume node.
+    """
+
+    def __init__(self, ui: Any, logic: Any, on_change: Callable[[], None], on_sample: Callable[[dict[str, Any]], None],
+                 on_result: Callable[[Any, Any], None]) -> None:  # fmt: skip
+        self.logic = logic
+        self.progress = ProgressSection(ui)
+        self.queue = RunQueue(self._changed, self.progress.show_event, self._ended)
+        self._on_change, self._on_sample, self._on_result = on_change, on_sample, on_result
+        self._failed: Run | None = None
+        ui.tryButton.clicked.connect(self.generate_sample)
+        ui.clearQueueButton.clicked.connect(lambda *_args: self.queue.clear())
+        ui.retryCpuButton.clicked.connect(self.retry_on_cpu)
+        ui.retryCoarserButton.clicked.connect(self.retry_coarser)
+
+    @property
+    def running(self) -> bool:
+        """Whether something runs."""
+        return self.queue.current is not None
+
+    def register(self, parameters: Any) -> None:
+        """Write what a parameter node names to a job folder and hand it to the background process."""
+        self._discard_failed()
+        self.progress.clear_error()
+        fixed, moving = parameters.fixedVolume, parameters.movingVolume
+        run = Run("register", _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))
+        run.options["createWarped"] = parameters.createWarped
+        run.options["spacing"] = self.logic.workingGrid(fixed, parameters.spacing or None)[1]
+        nodes = {role: getattr(parameters, role) for role in _NODES}
+        run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
+        try:
+            self.logic.writeJob(
+                run.folder / INPUT, fixed, moving, self.logic.settings(parameters),
+                initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
+                movingMaskNode=parameters.movingMask,
+            )  # fmt: skip
+        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
+            run.discard()
+            self.progress.show_error(run.title, Outcome("input", str(error)))
+            return
+        self._add(run)
+
+    def generate_sample(self, *_args: Any) -> None:
+        """Generate an artificial patient."""
+        self._add(Run("phantom", _("Artificial patient")))
+
+    def retry_on_cpu(self, *_args: Any) -> None:
+        """Run what has failed once more, without the GPU."""
+        self._retry(device="cpu")
+
+    def retry_coarser(self, *_args: Any) -> None:
+        """Run what has failed once more, on a coarser working grid."""
+        if self._failed is not None:
+            self._failed.options["spacing"] = min(_COARSER * self._failed.options["spacing"], _COARSEST_MM)
+            self._retry(spacing=self._failed.options["spacing"])
+
+    def stop(self) -> None:
+        """End everything at once; the scene is left as it is."""
+        self.queue.stop()
+        self._discard_failed()
+        self._changed()
+
+    def _retry(self, **changes: Any) -> None:
+        run, self._failed = self._failed, None
+        if run is not None:
+            self.logic.changeJob(run.folder / INPUT, **changes)
+            self._add(run)
+
+    def _add(self, run: Run) -> None:
+        if not self.running:
+            self.progress.started()
+        self.queue.add(run)
+
+    def _changed(self) -> None:
+        self.progress.show_queue(self.queue)
+        self._on_change()
+
+    def _ended(self, run: Run, outcome: Outcome) -> None:
+        if outcome.kind == "finished":
+            try:
+                self._finish(run)
+            except Exception as error:  # the scene is as it was; the user reads why, and the log has it all
+                logging.exception("The result could not be put into the scene")
+                outcome = Outcome("input", str(error))
+        self.progress.show_outcome(run, outcome)
+        if outcome.kind in _FAILED and run.task == "register":
+            self._discard_failed()
+            self._failed = run
+        else:
+            run.discard()
+
+    def _finish(self, run: Run) -> None:
+        """Make nodes of what a run left in its folder."""
+        if run.task == "phantom":
+            nodes = self.logic.loadPhantom(run.folder / RESULT)
+            _show_layers(nodes["fixed"], nodes["moving"], fit=True)
+            self._on_sample(nodes)
+            return
+        nodes = {role: slicer.mrmlScene.GetNodeByID(identifier) for role, identifier in run.nodes.items()}
+        fixed, moving = nodes["fixedVolume"], nodes["movingVolume"]
+        if fixed is None or moving is None:
+            raise InputError(_("A volume was removed from the scene while it was being registered."))
+        made = self.logic.addResultToScene(
+            self.logic.readResult(run.folder / RESULT), fixed, moving,
+            movingSegmentationNode=nodes.get("movingSegmentation"), createWarpedVolume=run.options["createWarped"],
+            transformNode=nodes.get("transform"), inverseTransformNode=nodes.get("inverseTransform"),
+            warpedVolumeNode=nodes.get("warpedVolume"),
+        )  # fmt: skip
+        _show_layers(fixed, moving)
+        self._on_result(made, moving)
+
+    def _discard_failed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            failed.discard()
+
+
+def _show_layers(fixed: Any, moving: Any, fit: bool = False) -> None:
+    slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5, fit=fit)
