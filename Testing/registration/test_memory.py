@@ -16,7 +16,7 @@ def test_estimate_grows_with_grid_and_images() -> None:
     assert memory.estimated_bytes(MILLION, "cuda", 50 * MILLION) == memory.estimated_bytes(MILLION, "cuda")
 
 
-@pytest.mark.parametrize(("voxels", "measured"), [(64_000, 0.49e9), (681_472, 0.72e9), (2_097_152, 1.28e9)])
+@pytest.mark.parametrize(("voxels", "measured"), [(64_000, 0.51e9), (681_472, 0.91e9), (2_097_152, 1.57e9)])
 def test_estimate_is_a_little_above_what_was_measured(voxels: int, measured: float) -> None:
     assert measured < memory.estimated_bytes(voxels, "cpu", 2 * voxels) < 1.4 * measured
 

@@ -44,8 +44,11 @@ def _from_dicom(node: Any) -> str | None:
     own = node.GetAttribute("DICOM.Modality")
     if own:
         return own
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene()) if node.GetScene() else None
-    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    scene = node.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
+    if hierarchy is None:
+        return None
+    item = hierarchy.GetItemByDataNode(node)
     if not item:
         return None
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()

@@ -59,8 +59,8 @@ def read_job(folder: str | Path) -> Job:
     fixed, moving = _read_image(folder / "fixed.mha"), _read_image(folder / "moving.mha")
     if fixed is None or moving is None:
         raise InputError(f"The job folder {folder} has no images; start the registration again.")
-    masks = (_read_image(folder / f"{name}.mha") for name in ("fixed_mask", "moving_mask"))
-    return Job(fixed, moving, settings, *masks, initial_transform=_read_transform(folder / "initial_transform"))
+    fixed_mask, moving_mask = (_read_image(folder / f"{name}.mha") for name in ("fixed_mask", "moving_mask"))
+    return Job(fixed, moving, settings, fixed_mask, moving_mask, _read_transform(folder / "initial_transform"))
 
 
 def write_settings(settings: Settings, folder: str | Path) -> None:
@@ -97,14 +97,14 @@ def read_result(folder: str | Path) -> Result:
     folder = Path(folder)
     about = _read_json(folder / _ABOUT)
     del about["format"]
-    fields = {name: _read_image(folder / f"{name}.mha") for name in _FIELDS}
+    field, inverse, image_field, gradient_field = (_read_image(folder / f"{name}.mha") for name in _FIELDS)
+    image_gate, gradient_gate = (_read_image(folder / f"{name}.mha") for name in _GATES)
     linear = _read_transform(folder / "linear")
-    gates = tuple(_read_image(folder / f"{name}.mha") for name in _GATES)
-    if fields["field"] is None or linear is None:
+    if field is None or linear is None:
         raise InputError(f"The result folder {folder} is not complete; start the registration again.")
-    return Result(
-        **fields, linear=linear, settings=read_settings(folder), gates=None if None in gates else gates, **about
-    )
+    gates = None if image_gate is None or gradient_gate is None else (image_gate, gradient_gate)
+    settings = read_settings(folder)
+    return Result(field, linear, settings, inverse, image_field, gradient_field, gates, **about)
 
 
 @contextmanager
