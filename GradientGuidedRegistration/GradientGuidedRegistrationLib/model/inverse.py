@@ -36,13 +36,15 @@ def invert(displacement: Tensor, iterations: int = 20, tolerance: float = 1e-3) 
     check_displacement("displacement", displacement)
     field = displacement.to(torch.promote_types(displacement.dtype, torch.float32))
     current, inverse, residual = -field, torch.zeros_like(field), torch.linalg.vector_norm(field, dim=1, keepdim=True)
+    is_close = False
     for _ in range(iterations):
         error = compose(field, current)
         size = torch.linalg.vector_norm(error, dim=1, keepdim=True)
         inverse = torch.where(size < residual, current, inverse)
         residual = torch.minimum(size, residual)
-        if (residual > tolerance).sum() <= FEW * residual.numel():
+        if is_close:  # one pass more than needed: it costs little and leaves the voxels well below the tolerance
             break
+        is_close = bool((residual > tolerance).sum() <= FEW * residual.numel())
         current = current - error
     for item in range(len(field)):
         _solve_where_needed(field[item : item + 1], inverse[item], residual[item, 0], tolerance)
