@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from .field_of_view import measured
+
 CT_WINDOW_HU = (-200.0, 300.0)
 _CT_AIR_HU = -1000.0
 _CT_PADDING_HU = -1100.0
@@ -31,11 +33,11 @@ def is_ct(image: sitk.Image) -> bool:
 def normalize(image: sitk.Image) -> Normalized:
     """Map a CT through a soft-tissue window, anything else between robust percentiles, to [0, 1].
 
-    Voxels outside the scanner's field of view (CT padding below -1100 HU, planes of one constant value at the rim of
-    the volume) are marked invalid and take the value of air or background.
+    Voxels outside the scanner's field of view (CT padding below -1100 HU, constant padding around a box) are marked
+    invalid and take the value of air or background.
     """
     values = sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
-    valid = _measured_box(values)
+    valid = measured(image)
     if is_ct(image):
         padding = values < _CT_PADDING_HU
         valid &= ~padding
@@ -48,19 +50,6 @@ def normalize(image: sitk.Image) -> Normalized:
             low, high = float(sample.min()), float(sample.max())
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1).astype(np.float32)
     return Normalized(_like(scaled, image), _like(valid.astype(np.uint8), image))
-
-
-def _measured_box(values: np.ndarray) -> np.ndarray:
-    """Mark the box of ``values`` that remains when constant planes of padding are peeled off each side."""
-    padding = values[0, 0, 0]
-    valid = np.zeros(values.shape, bool)
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero((values != padding).any(axis=others))
-        box.append(slice(filled[0], filled[-1] + 1) if filled.size else slice(None))
-    valid[tuple(box)] = True
-    return valid
 
 
 def _like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
