@@ -44,7 +44,7 @@ def test_truth_carries_the_moving_anatomy_onto_the_fixed_one(pairs: list[Phantom
 
 def test_organs_overlap_by_three_quarters_before_registration() -> None:
     values = []
-    for seed in range(20, 28):
+    for seed in range(20, 26):
         pair = phantom_pair(seed, (48, 48, 44))
         values.append(np.mean([dice(pair.fixed_labels, pair.moving_labels, LABELS.index(o)) for o in LABELS[1:4]]))
     assert 0.72 < np.mean(values) < 0.85
@@ -52,7 +52,7 @@ def test_organs_overlap_by_three_quarters_before_registration() -> None:
 
 @pytest.mark.parametrize("kind", ["abdomen", "shapes"])
 def test_deformation_never_folds(kind: str) -> None:
-    for seed in range(6):
+    for seed in range(4):
         pair = phantom_pair(seed, (24, 28, 26), kind=kind, strength=2.0, zoom=1.0 + seed / 3)
         assert float(jacobian_determinant(pair.displacement).min()) > 0
         assert float(pair.displacement.abs().max()) > 0.5
@@ -108,7 +108,7 @@ def test_organs_and_fat_are_not_featureless(pairs: list[PhantomPair]) -> None:
 def test_shapes_carry_no_common_contrast() -> None:
     """MR and CT values of the labels are unrelated: over many cases the rank correlation is about zero."""
     correlations = []
-    for seed in range(12):
+    for seed in range(8):
         pair = phantom_pair(seed, (20, 20, 20), kind="shapes", strength=0.0, rigid=0.0)
         labels = [v for v in pair.label_names if int((pair.fixed_labels == v).sum()) > 20]
         ct = [float(pair.moving[pair.moving_labels == v].median()) for v in labels]
