@@ -25,10 +25,20 @@ def measured(image: sitk.Image) -> np.ndarray:
     for padding in sorted({float(values[k, j, i]) for k in (0, -1) for j in (0, -1) for i in (0, -1)}):
         region = _from_corners(image, padding)
         inside = sitk.GetArrayViewFromImage(region) > 0
-        if _LEAST_SHARE < inside.mean() < 1 and _ends_in_planes(region):
-            grown = sitk.BinaryDilate(region, (1, 1, 1))  # the first voxels beside padding are mixed with it
+        if not 0 < inside.mean() < 1:
+            continue
+        if _fills_its_box(~inside):
+            valid &= ~inside
+        elif inside.mean() > _LEAST_SHARE and _ends_in_planes(region):
+            grown = sitk.BinaryDilate(region, (1, 1, 1))  # beside turned padding voxels are mixed with it
             valid &= sitk.GetArrayViewFromImage(grown) == 0
     return valid
+
+
+def _fills_its_box(mask: np.ndarray) -> bool:
+    """Say whether a mask is a box along the axes: straight padding around it is all that is left out."""
+    ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return bool(mask[tuple(slice(r[0], r[-1] + 1) for r in ranges)].all())
 
 
 def _from_corners(image: sitk.Image, value: float) -> sitk.Image:

@@ -194,10 +194,14 @@ def _predicted(network, pair: _Pair):
 
 
 def _helps(prediction, pair: _Pair) -> bool:
-    """Say whether the network's displacement makes the pair more similar than leaving it as it is."""
+    """Say whether the network's displacement folds nowhere and makes the pair more similar than leaving it as it is."""
     import torch
 
+    from ..model import jacobian_determinant
     from .refinement import dissimilarity
+
+    if float(jacobian_determinant(prediction.displacement).min()) <= 0:
+        return False
 
     masks = (pair.fixed_mask, pair.moving_mask)
     nothing = torch.zeros_like(prediction.displacement)
