@@ -25,13 +25,11 @@ def case(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def register_main(_host):
+def register_main(_host, scripts):
     """`main` of register.py, in this process."""
     import importlib.util
 
-    from conftest import SCRIPTS
-
-    spec = importlib.util.spec_from_file_location("register_script", SCRIPTS / "register.py")
+    spec = importlib.util.spec_from_file_location("register_script", scripts / "register.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     return script.main
