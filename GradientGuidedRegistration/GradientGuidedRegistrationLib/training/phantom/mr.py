@@ -12,12 +12,13 @@ from .draws import Draws
 from .material import Material
 
 SEQUENCES = ("t1", "t1-fs", "t2", "t2-fs", "dixon-water", "dixon-fat", "in-phase", "opposed-phase", "t1-contrast")
+FAT_SHIFT = 0.009  # body units: 1.5 mm of an adult, about one pixel of an abdominal scan
 
 
 @dataclass(frozen=True)
 class MrProtocol:
-    """How the MR is taken. Times in ms, `fat_shift` in voxels along the frequency axis, `noise` relative to the mean
-    signal.
+    """How the MR is taken. Times in ms, `fat_shift` in body units along the frequency axis, `noise` relative to the
+    mean signal.
     """
 
     sequence: str
@@ -58,7 +59,7 @@ class MrProtocol:
             te=te,
             noise=d.uniform(0.015, 0.06),
             bias=d.uniform(0.05, 0.35),
-            fat_shift=d.uniform(-1.5, 1.5),
+            fat_shift=FAT_SHIFT * d.uniform(-1.0, 1.0),
             frequency_axis=d.choice((1, 2)),
             slice_axis=d.choice((0, 0, 0, 1)),
             thickness=d.choice((1.0, 2.0, 3.0, 4.0)),
@@ -67,19 +68,20 @@ class MrProtocol:
 
 
 def render_mr(
-    canvas: Canvas, texture: torch.Tensor, material: Material, protocol: MrProtocol, d: Draws
+    canvas: Canvas, texture: torch.Tensor, material: Material, protocol: MrProtocol, unit: float, d: Draws
 ) -> torch.Tensor:
     """Magnitude image (1, 1, D, H, W) float32 in arbitrary scanner units, never negative.
 
     Args:
         texture: (2, D, H, W) unit-variance structure inside the tissues, coarse and fine.
+        unit: voxels a body unit.
     """
     index = canvas.tissue.long()
     water, fat = material.mr_signals(protocol)
     gain = 1.0 + material.mr_texture[index] * (0.7 * texture[0] + 0.5 * texture[1]).clamp(-2.5, 2.5)
     water_image = filters.gaussian((water[index] * gain)[None, None], 0.5)
     fat_image = filters.gaussian((fat[index] * (2.0 - gain).clamp_min(0.2))[None, None], 0.5)
-    fat_image = filters.shifted(fat_image, protocol.fat_shift, protocol.frequency_axis)
+    fat_image = filters.shifted(fat_image, protocol.fat_shift * unit, protocol.frequency_axis)
     image = (water_image - fat_image).abs() if protocol.sequence == "opposed-phase" else water_image + fat_image
     image = filters.thick_slices(image, protocol.slice_axis, protocol.thickness)
     bias = torch.exp(protocol.bias * d.smooth(1, 4, tuple(image.shape[2:])))

@@ -112,7 +112,7 @@ def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, p
     deformed = points + displacement[0] / unit
     moving_canvas, fixed_canvas = subject.paint(points), subject.paint(deformed)
     moving = render_ct(moving_canvas, torch.cat([t(points) for t in texture]), points, material, ct, d)
-    fixed = render_mr(fixed_canvas, torch.cat([t(deformed) for t in texture]), material, mr, d)
+    fixed = render_mr(fixed_canvas, torch.cat([t(deformed) for t in texture]), material, mr, unit, d)
     return PhantomPair(
         fixed,
         moving,
