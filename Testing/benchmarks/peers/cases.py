@@ -1,0 +1,113 @@
+"""The cases of the benchmark, written as folders that every method can read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from case_folder import CaseFolder
+from known_warps import moved, spoiled, tissue_points
+
+from GradientGuidedRegistrationLib.evaluation import label_metrics, mean_metrics
+from GradientGuidedRegistrationLib.registration import read_image
+from GradientGuidedRegistrationLib.registration.grid import covering_grid
+from GradientGuidedRegistrationLib.registration.intensity import normalize
+from GradientGuidedRegistrationLib.training.phantom import LABELS, ORGANS, phantom_images
+
+GROUPS = {
+    "common": "phantoms on a common grid, 144 x 144 x 128 voxels of 1 mm, organ Dice 75-85 % before",
+    "scanner": "phantoms in scanner geometry: oblique anisotropic MR, anisotropic CT, rigid misalignment",
+    "sts": "CT-MR pairs of patients, CT warped by a known smooth field (10 mm) and moved (25 mm, 10 degrees)",
+}
+STS_CASES = ("STS_010", "STS_023", "STS_047")
+_FIRST_SEED = {"common": 100, "scanner": 200}
+_DICE_BEFORE = (0.75, 0.85)
+_POINTS = 2000
+_GRID_MM = {"common": 1.0, "scanner": 1.3, "sts": 2.0}
+_WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
+SCORED = {LABELS.index(organ): organ for organ in ORGANS}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Images in LPS mm, and points of the fixed image with their true places in the moving one."""
+
+    fixed: sitk.Image
+    moving: sitk.Image
+    points: np.ndarray
+    targets: np.ndarray
+    fixed_labels: sitk.Image | None = None
+    moving_labels: sitk.Image | None = None
+
+
+def case_folders(group: str, count: int, data: Path | None, output: Path, redo: bool) -> Iterator[CaseFolder]:
+    """The first `count` cases of a group, written to `output` where they are not there yet."""
+    index = output / "cases" / f"{group}.json"
+    known = [] if redo or not index.is_file() else json.loads(index.read_text(encoding="utf-8"))
+    names = _phantom_names(group, count, known) if group != "sts" else list(STS_CASES[:count])
+    index.parent.mkdir(parents=True, exist_ok=True)
+    if len(names) >= len(known):
+        index.write_text(json.dumps(names), encoding="utf-8")
+    for number, name in enumerate(names):
+        folder = CaseFolder(output / "cases" / group / name)
+        if redo or not (folder.path / "truth.npz").is_file():
+            shutil.rmtree(folder.path, ignore_errors=True)
+            _write(_sts(name, number, data) if group == "sts" else _phantom(group, int(name)), _GRID_MM[group], folder)
+        yield folder
+
+
+def _phantom_names(group: str, count: int, known: list[str]) -> list[str]:
+    """Seeds; those of the common grid are the first ones with an overlap before registration in the wanted range."""
+    names = known[:count]
+    seed = int(names[-1]) + 1 if names else _FIRST_SEED[group]
+    while len(names) < count:
+        if group != "common" or _DICE_BEFORE[0] <= _dice_before(seed) <= _DICE_BEFORE[1]:
+            names.append(str(seed))
+        seed += 1
+    return names
+
+
+def _dice_before(seed: int) -> float:
+    images = phantom_images(seed)
+    return mean_metrics(label_metrics(images["fixed_labels"], images["moving_labels"], SCORED))["dice"]
+
+
+def _phantom(group: str, seed: int) -> Pair:
+    images = phantom_images(seed, geometry=group)
+    labels = images["fixed_labels"]
+    body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
+    chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
+    points = np.array([labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
+    truth = sitk.DisplacementFieldTransform(sitk.Image(images["field"]))
+    return Pair(images["fixed"], images["moving"], points, moved(truth, points), labels, images["moving_labels"])
+
+
+def _sts(name: str, number: int, data: Path | None) -> Pair:
+    if data is None:
+        raise SystemExit("The group sts needs --data FOLDER with CASE/MR_T1_image.nii.gz and CASE/CT_image.nii.gz.")
+    fixed, ct = (read_image(data / name / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
+    moving, truth = spoiled(ct, _WARP, seed=number)
+    points = tissue_points(fixed, _POINTS)
+    return Pair(fixed, moving, points, moved(truth, points))
+
+
+def _write(pair: Pair, spacing: float, folder: CaseFolder) -> None:
+    folder.path.mkdir(parents=True)
+    grid = covering_grid(pair.fixed, spacing)
+    folder.write("grid", grid.image(np.zeros(grid.shape, np.uint8)))
+    for name, image in (("fixed", pair.fixed), ("moving", pair.moving)):
+        folder.write(name, image)
+        normalized = normalize(image)
+        folder.write(f"{name}_scaled", normalized.image)
+        if name == "fixed":
+            folder.write("valid", normalized.valid)
+    if pair.fixed_labels is not None and pair.moving_labels is not None:
+        folder.write("fixed_labels", pair.fixed_labels)
+        folder.write("moving_labels", pair.moving_labels)
+    np.savez(folder.path / "truth.npz", points=pair.points, targets=pair.targets)
