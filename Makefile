@@ -19,12 +19,14 @@ endif
 SCRIPTS := GradientGuidedRegistration/Scripts
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) -c constraints.txt
 
-.PHONY: help demo test clean
+.PHONY: help demo test lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    register a generated CT-MR pair into demo/ and print the figures"
-	@echo "make test    run the test suite"
+	@echo "make test    run the test suite and print what it covers"
+	@echo "make lint    check style, formatting and types"
+	@echo "make format  bring the code into the house's formatting"
 	@echo "make clean   remove the virtual environment, demo/ and caches"
 
 $(BIN)/python:
@@ -52,7 +54,16 @@ demo: $(VENV)/.runtime
 	@echo "The result is in demo/; open demo/report/report.html to look at it."
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_OPTIONS)
+
+lint: $(VENV)/.test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/.test
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 clean:
-	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('$(VENV)', 'demo', 'build', '.pytest_cache', '.ruff_cache', '.mypy_cache', '.hypothesis')]"
+	$(PYTHON) -c "import glob, os, shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('$(VENV)', 'demo', 'build', 'htmlcov', '.pytest_cache', '.ruff_cache', '.mypy_cache', '.hypothesis', *glob.glob('*/**/__pycache__', recursive=True))]; [os.remove(f) for f in glob.glob('.coverage*')]"

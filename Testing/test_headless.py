@@ -29,8 +29,9 @@ def test_start_again_gives_the_same_scene(scene: Any) -> None:
     assert not headless.in_application()
 
 
-@pytest.mark.parametrize("expression", ["qt.QPushButton", "ctk.ctkCollapsibleButton", "slicer.app.layoutManager",
-                                        "slicer.modules.volumes"])
+@pytest.mark.parametrize(
+    "expression", ["qt.QPushButton", "ctk.ctkCollapsibleButton", "slicer.app.layoutManager", "slicer.modules.volumes"]
+)
 def test_qt_and_application_say_what_they_need(scene: Any, expression: str) -> None:
     names: dict[str, Any] = {}
     exec(f"import {expression.partition('.')[0]}", names)
@@ -92,9 +93,14 @@ def _wrapper() -> Any:
         colour: Colour
 
     Parameters.__annotations__ = {  # names of this function, which get_type_hints cannot see
-        "volume": slicer.vtkMRMLScalarVolumeNode, "amount": Annotated[float, WithinRange(0, 10)],
-        "count": Annotated[int, Default(7)], "enabled": bool, "name": Annotated[str, Choice(["a", "b"])],
-        "limit": float | None, "colour": Colour}
+        "volume": slicer.vtkMRMLScalarVolumeNode,
+        "amount": Annotated[float, WithinRange(0, 10)],
+        "count": Annotated[int, Default(7)],
+        "enabled": bool,
+        "name": Annotated[str, Choice(["a", "b"])],
+        "limit": float | None,
+        "colour": Colour,
+    }
     return parameterNodeWrapper(Parameters)
 
 
@@ -116,9 +122,17 @@ def test_parameter_node_round_trip(scene: Any) -> None:
     assert node.GetParameter("colour") == "BLUE"
 
 
-@pytest.mark.parametrize(("name", "value", "error"), [
-    ("amount", 11.0, ValueError), ("amount", "x", TypeError), ("count", 2.0, TypeError), ("name", "c", ValueError),
-    ("enabled", None, TypeError), ("volume", 3, TypeError)])
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("amount", 11.0, ValueError),
+        ("amount", "x", TypeError),
+        ("count", 2.0, TypeError),
+        ("name", "c", ValueError),
+        ("enabled", None, TypeError),
+        ("volume", 3, TypeError),
+    ],
+)
 def test_parameter_node_is_strict(scene: Any, name: str, value: Any, error: type[Exception]) -> None:
     parameters = _wrapper()(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     before = getattr(parameters, name)
@@ -151,7 +165,11 @@ def test_logic_imports_without_vtk_and_slicer_core(repository: Path) -> None:
         assert 'torch' not in sys.modules
         print('fine')
     """)
-    run = subprocess.run([sys.executable, "-c", code, str(repository / "GradientGuidedRegistration")],
-                         capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(repository / "GradientGuidedRegistration")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "fine"

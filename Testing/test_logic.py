@@ -27,8 +27,12 @@ def finished_result(inverse: bool) -> Any:
     field = sitk.GetImageFromArray(vectors, isVector=True)
     inverse_field = sitk.GetImageFromArray(-vectors, isVector=True) if inverse else None
     transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return SimpleNamespace(field=field, inverse_field=inverse_field, transform=transform,
-                           warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0))
+    return SimpleNamespace(
+        field=field,
+        inverse_field=inverse_field,
+        transform=transform,
+        warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0),
+    )
 
 
 def names_in(scene: Any) -> list[str]:
@@ -69,8 +73,9 @@ def test_result_becomes_nodes_named_after_the_inputs(scene: Any, logic: Any, pai
 def test_only_what_was_asked_for(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
     fixed, moving = pair
     before = names_in(scene)
-    nodes = logic.addResultToScene(finished_result(inverse=False), fixed, moving, createWarpedVolume=False,
-                                   observe=False)
+    nodes = logic.addResultToScene(
+        finished_result(inverse=False), fixed, moving, createWarpedVolume=False, observe=False
+    )
     assert len(names_in(scene)) == len(before) + 1
     assert (nodes.inverseTransform, nodes.warpedVolume, nodes.warpedSegmentation) == (None, None, None)
     assert moving.GetParentTransformNode() is None
@@ -86,8 +91,9 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
     assert moving.GetParentTransformNode() is None
 
 
-def test_cancelling_leaves_the_scene_as_it_was(scene: Any, logic: Any, pair: tuple[Any, Any],
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelling_leaves_the_scene_as_it_was(
+    scene: Any, logic: Any, pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def cancelled(*arguments: Any, **options: Any) -> None:
         raise Cancelled
 
@@ -98,8 +104,9 @@ def test_cancelling_leaves_the_scene_as_it_was(scene: Any, logic: Any, pair: tup
     assert names_in(scene) == before
 
 
-def test_registering_twice_starts_from_where_the_volume_was(scene: Any, logic: Any, pair: tuple[Any, Any],
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registering_twice_starts_from_where_the_volume_was(
+    scene: Any, logic: Any, pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fixed, moving = pair
     seen = []
 
@@ -116,8 +123,9 @@ def test_registering_twice_starts_from_where_the_volume_was(scene: Any, logic: A
     assert first.transform.GetName() != second.transform.GetName()
 
 
-def test_masks_and_initial_transform_reach_the_registration(scene: Any, logic: Any, pair: tuple[Any, Any],
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_and_initial_transform_reach_the_registration(
+    scene: Any, logic: Any, pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fixed, moving = pair
     mask_values = np.zeros((SIZE, SIZE, SIZE), dtype=np.uint8)
     mask_values[3:9] = 4
@@ -138,8 +146,9 @@ def test_masks_and_initial_transform_reach_the_registration(scene: Any, logic: A
     assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((10.0, 0.0, 0.0))
 
 
-def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(scene: Any, logic: Any,
-                                                                   pair: tuple[Any, Any]) -> None:
+def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(
+    scene: Any, logic: Any, pair: tuple[Any, Any]
+) -> None:
     parameters = logic.getParameterNode()
     assert parameters.initialization.value == "rigid"
     parameters.fixedVolume, parameters.movingVolume = pair
@@ -163,9 +172,14 @@ def test_a_phantom_is_registered_from_nodes_to_nodes(scene: Any, logic: Any) -> 
     moving = mrml.volume_node_from_image(images["moving"], "CT", scene)
     organs = mrml.volume_node_from_image(images["moving_labels"], "organs", scene, labels=True)
     steps: list[tuple[str, float]] = []
-    nodes = logic.register(fixed, moving, Settings(refine=10, initialization="none", use_network=False),
-                           movingSegmentationNode=organs, createInverse=True,
-                           progress=lambda step, fraction: steps.append((step, fraction)))
+    nodes = logic.register(
+        fixed,
+        moving,
+        Settings(refine=10, initialization="none", use_network=False),
+        movingSegmentationNode=organs,
+        createInverse=True,
+        progress=lambda step, fraction: steps.append((step, fraction)),
+    )
 
     truth, found = images["field"], sitk.Resample(nodes.result.field, images["field"])
     body = sitk.GetArrayFromImage(images["fixed_labels"]) > 0

@@ -22,8 +22,11 @@ def listed(cmake: Path, variable: str) -> list[str]:
 def tree(folder: Path, *tops: str) -> set[str]:
     """Relative paths of the files below some subfolders, caches and hidden files left out."""
     files = (path for top in tops for path in (folder / top).rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix() for path in files
-            if "__pycache__" not in path.parts and not path.name.startswith(".")}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in files
+        if "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
 
 
 def test_every_python_file_is_packaged_once(repository: Path) -> None:
@@ -50,8 +53,20 @@ def test_module_folder_holds_one_module(repository: Path) -> None:
     assert [path.name for path in (repository / MODULE).glob("*.py")] == [f"{MODULE}.py"]
 
 
-@pytest.mark.parametrize("variable", ["HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL",
-                                      "SCREENSHOTURLS", "DEPENDS", "LICENSE_FILE", "README_FILE"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "HOMEPAGE",
+        "CATEGORY",
+        "CONTRIBUTORS",
+        "DESCRIPTION",
+        "ICONURL",
+        "SCREENSHOTURLS",
+        "DEPENDS",
+        "LICENSE_FILE",
+        "README_FILE",
+    ],
+)
 def test_extension_metadata_is_complete(repository: Path, variable: str) -> None:
     text = " ".join(listed(repository / "CMakeLists.txt", f"EXTENSION_{variable}")).strip('"')
     assert len(text) > 3

@@ -133,8 +133,14 @@ def _create_scene(slicer: ModuleType) -> Any:
     application.SetShareDirectory("share")
     application.SetMRMLScene(scene)
     _alive.append(application)
-    for name in ("vtkSlicerColorLogic", "vtkSlicerTransformLogic", "vtkSlicerVolumesLogic", "vtkSlicerMarkupsLogic",
-                 "vtkSlicerSegmentationsModuleLogic", "vtkSlicerSubjectHierarchyModuleLogic"):
+    for name in (
+        "vtkSlicerColorLogic",
+        "vtkSlicerTransformLogic",
+        "vtkSlicerVolumesLogic",
+        "vtkSlicerMarkupsLogic",
+        "vtkSlicerSegmentationsModuleLogic",
+        "vtkSlicerSubjectHierarchyModuleLogic",
+    ):
         logic = getattr(slicer, name)()
         logic.SetMRMLApplicationLogic(application)
         logic.SetMRMLScene(scene)

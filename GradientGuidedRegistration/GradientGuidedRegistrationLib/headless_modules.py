@@ -22,8 +22,13 @@ def create() -> Iterator[types.ModuleType]:
     """The modules to put in place, each named as Slicer names it."""
     contents: dict[str, dict[str, Any]] = {
         "slicer.ScriptedLoadableModule": {
-            c.__name__: c for c in (ScriptedLoadableModule, ScriptedLoadableModuleWidget,
-                                    ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest)
+            c.__name__: c
+            for c in (
+                ScriptedLoadableModule,
+                ScriptedLoadableModuleWidget,
+                ScriptedLoadableModuleLogic,
+                ScriptedLoadableModuleTest,
+            )
         },
         "slicer.parameterNodeWrapper": {
             o.__name__: o for o in (parameterNodeWrapper, Default, Choice, WithinRange, Minimum, Maximum)
@@ -224,8 +229,10 @@ def parameterNodeWrapper(cls: type) -> type:
                 parameter.write(parameterNode, parameter.default)
 
     def accessor(name: str) -> property:
-        return property(lambda self: parameters()[name].read(self.parameterNode),
-                        lambda self, value: parameters()[name].write(self.parameterNode, value))
+        return property(
+            lambda self: parameters()[name].read(self.parameterNode),
+            lambda self, value: parameters()[name].write(self.parameterNode, value),
+        )
 
     def forward(name: str) -> Callable[..., Any]:
         return lambda self, *args: getattr(self.parameterNode, name)(*args)

@@ -22,11 +22,11 @@ from .registration.files import (
     read_labels,
     read_transform,
     write_image,
-    write_text,
     write_transform,
 )
 from .registration.result import Result
 from .registration.settings import Settings
+from .whole_files import write_text
 
 Progress = Callable[[str, float], None]
 
@@ -114,7 +114,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     metrics["seconds"]["total"] = time.perf_counter() - started
     metrics["peak_memory_mb"] = peak_memory_mb()
     if request.metrics is not None:
-        write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", request.metrics)
+        write_text(request.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return metrics
 
 
@@ -203,7 +203,7 @@ def _write(request: Request, result: Result, fixed, moving, segmentations, metri
         write_image(result.warp(moving, fixed), request.warped)
     if request.warped_segmentation is not None:
         write_image(result.warp_labels(segmentations[1], fixed), request.warped_segmentation)
-    if request.inverse_transform is not None:
+    if request.inverse_transform is not None and result.inverse_field is not None:
         write_transform(result.inverse_field, request.inverse_transform)
     if request.transform is not None:
         write_transform(result.field, request.transform)
@@ -224,6 +224,5 @@ def request_from(values: dict[str, Any], settings: Settings) -> Request:
     missing = [name for name in ("fixed", "moving") if name not in given]
     if missing:
         raise InputError(f"No {' and no '.join(missing)} image is given.")
-    return Request(
-        **{name: value if name == "title" else Path(value) for name, value in given.items()}, settings=settings
-    )
+    paths: dict[str, Any] = {name: value if name == "title" else Path(value) for name, value in given.items()}
+    return Request(**paths, settings=settings)

@@ -132,8 +132,9 @@ def _fitting(job: Any, task: Task) -> Any:
 
 def phantom(task: Task) -> dict[str, Any]:
     """Generate a CT-MR pair into `result`: fixed.mha, moving.mha, their labels, names.json."""
-    from .registration.files import write_image, write_text
+    from .registration.files import write_image
     from .training.phantom import phantom_images
+    from .whole_files import write_text
 
     task.progress("phantom", 0.0)
     images = phantom_images(**{**_SAMPLE, **task.request.get("options", {})})
@@ -141,7 +142,7 @@ def phantom(task: Task) -> dict[str, Any]:
     part = task.folder / (RESULT + ".part")
     for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
         write_image(images[name], part / f"{name}.mha")
-    write_text(json.dumps({str(value): name for value, name in images["label_names"].items()}), part / "names.json")
+    write_text(part / "names.json", json.dumps({str(value): name for value, name in images["label_names"].items()}))
     part.rename(task.folder / RESULT)
     return {}
 

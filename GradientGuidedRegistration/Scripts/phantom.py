@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     from GradientGuidedRegistrationLib.errors import InputError
     from GradientGuidedRegistrationLib.registration.files import write_image
     from GradientGuidedRegistrationLib.training.phantom import phantom_images
+    from GradientGuidedRegistrationLib.whole_files import write_text
 
     try:
         images = phantom_images(
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, file in FILES.items():
             write_image(images[name], options.output / file)
         names = {str(value): name for value, name in images["label_names"].items()}
-        (options.output / "labels.json").write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
+        write_text(options.output / "labels.json", json.dumps(names, indent=2) + "\n")
     except InputError as error:
         print(f"phantom.py: {error}", file=sys.stderr)
         return 2

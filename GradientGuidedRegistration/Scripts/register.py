@@ -46,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--label-names", metavar="JSON", help="names of label values, as {\"1\": \"liver\"}")
+    parser.add_argument("--label-names", metavar="JSON", help='names of label values, as {"1": "liver"}')
     parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
     parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")
     parser.add_argument("--batch", metavar="CSV", help="many cases: a table with the columns name, fixed, moving and "

@@ -18,11 +18,12 @@ from GradientGuidedRegistrationLib.figures.case import warp_labels
 from GradientGuidedRegistrationLib.figures.colours import LETTER
 from GradientGuidedRegistrationLib.figures.composition import Grey, Page, Panel, Swatch
 from GradientGuidedRegistrationLib.figures.page import HEADER, MARGIN, TITLE, render_page
-from GradientGuidedRegistrationLib.figures.png import png_bytes, write_atomically
+from GradientGuidedRegistrationLib.figures.png import png_bytes
 from GradientGuidedRegistrationLib.figures.report import field_of_view
 from GradientGuidedRegistrationLib.figures.text import draw_text, text_mask
 from GradientGuidedRegistrationLib.figures.views import SliceView
 from GradientGuidedRegistrationLib.figures.volumes import Volume, field_transform
+from GradientGuidedRegistrationLib.whole_files import write_bytes
 
 
 class Checker(html.parser.HTMLParser):
@@ -200,7 +201,7 @@ def test_text_is_drawn_and_clipped():
 
 def test_png_round_trip_and_atomic_write(tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    path = write_atomically(tmp_path / "new" / "p.png", png_bytes(pixels))
+    path = write_bytes(tmp_path / "new" / "p.png", png_bytes(pixels))
     assert (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) == pixels).all()
 
     def refuse(*_):
@@ -208,7 +209,7 @@ def test_png_round_trip_and_atomic_write(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(OSError, match="full"):
-        write_atomically(path, b"half")
+        write_bytes(path, b"half")
     assert [item.name for item in path.parent.iterdir()] == ["p.png"]
     assert path.read_bytes()[:4] == b"\x89PNG"
 

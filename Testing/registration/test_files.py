@@ -122,9 +122,7 @@ def test_four_dimensions_of_which_one_is_empty(tmp_path):
     assert files.read_image(path).GetSize() == (20, 21, 22)
 
 
-@pytest.mark.parametrize(
-    ("values", "match"), [((0, 1.5), "fractional"), ((-1, 2), "outside"), ((0, 70000), "outside")]
-)
+@pytest.mark.parametrize(("values", "match"), [((0, 1.5), "fractional"), ((-1, 2), "outside"), ((0, 70000), "outside")])
 def test_labels_must_be_labels(tmp_path, values, match):
     array = np.full((16, 16, 16), values[0], np.float32)
     array[0, 0, 0] = values[1]

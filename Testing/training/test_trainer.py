@@ -133,7 +133,7 @@ def test_full_disk_leaves_the_old_checkpoint(small, monkeypatch) -> None:
         checkpoint.save(settings.output, {"settings": {}, "world": 1})
     monkeypatch.undo()
     assert (settings.output / checkpoint.NAME).read_bytes() == before
-    assert not list(settings.output.glob(".checkpoint-*"))
+    assert not list(settings.output.glob(".writing-*"))
 
 
 def test_resume_with_other_settings_names_them_all(small) -> None:

@@ -91,7 +91,7 @@ def mask_metrics(fixed: np.ndarray, moving: np.ndarray, spacing: tuple[float, fl
     return metrics
 
 
-def mean_metrics(metrics: Mapping[int, Metrics]) -> Metrics:
+def mean_metrics(metrics: Mapping[Any, Metrics]) -> Metrics:
     """Means over labels: "dice" over all that are in either image, "asd_mm" and "hd95_mm" over those in both.
 
     "labels" counts the former and "labels_with_distance" the latter; a mean over nothing is None.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.plots import PALETTE, box_plot
+from ..whole_files import write_bytes
 from . import html
-from .png import write_atomically
 
 OVERVIEW_NAME = "overview.html"
 
@@ -41,7 +41,7 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
     structures = _structures(ordered)
     if structures:
         body += ["<h2>Structures</h2>", html.table(_STRUCTURE_HEADER, structures)]
-    return write_atomically(directory / OVERVIEW_NAME, html.page("CT-MR registrations", body).encode("utf-8"))
+    return write_bytes(directory / OVERVIEW_NAME, html.page("CT-MR registrations", body).encode("utf-8"))
 
 
 _STRUCTURE_HEADER = ("Structure", "Cases", "Dice before", "after", "ASD (mm) before", "after")

@@ -11,10 +11,11 @@ import SimpleITK as sitk
 
 from ..evaluation import WorstBoundary, displacement_statistics, jacobian_determinant, label_values, worst_boundary
 from ..registration.intensity import is_ct
+from ..whole_files import write_bytes
 from .composition import Page
 from .page import PanelRenderer, render_page
 from .pages import PageBuilder
-from .png import png_bytes, write_atomically
+from .png import png_bytes
 from .render import render_panel
 from .views import SliceView, as_point, box_of, three_views
 from .volumes import Volume, display_window, field_transform, gradient_volume, shrink
@@ -59,7 +60,7 @@ def render_pages(
 ) -> list[Path]:
     """Write pages as PNG files named after them, `prefix` in front; returns the files."""
     return [
-        write_atomically(Path(directory) / f"{prefix}{page.name}.png", png_bytes(render_page(page, volumes, render)))
+        write_bytes(Path(directory) / f"{prefix}{page.name}.png", png_bytes(render_page(page, volumes, render)))
         for page in pages
     ]
 

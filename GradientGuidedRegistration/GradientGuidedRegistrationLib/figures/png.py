@@ -1,10 +1,6 @@
-"""Pixels to PNG bytes, and files that are either whole or not there."""
+"""Pixels to PNG bytes."""
 
 from __future__ import annotations
-
-import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -26,21 +22,3 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     writer.SetInputData(image)
     writer.Write()
     return vtk_to_numpy(writer.GetResult()).tobytes()
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a file under a temporary name and move it into place when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; a report is meant to be shared
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    return path

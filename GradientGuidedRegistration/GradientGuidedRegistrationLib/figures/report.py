@@ -14,10 +14,11 @@ import SimpleITK as sitk
 from ..evaluation import compare_labels, csv_of, field_metrics, rows_of
 from ..evaluation.field import region_mask
 from ..evaluation.plots import bar_plot, histogram_plot
+from ..whole_files import write_bytes
 from . import html
 from .case import describe_case, warp_labels
 from .page import PanelRenderer, render_page
-from .png import png_bytes, write_atomically
+from .png import png_bytes
 from .render import render_panel
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def write_report(
     figures = []
     for page in pages:
         png = png_bytes(render_page(page, volumes, render))
-        write_atomically(directory / f"{page.name}.png", png)
+        write_bytes(directory / f"{page.name}.png", png)
         figures.append(html.figure(png, page.caption, page.title))
 
     title = f"CT-MR registration: {case}" if case else "CT-MR registration"
@@ -87,14 +88,14 @@ def write_report(
         *figures,
     ]
     if rows:
-        write_atomically(directory / "labels.csv", csv_of(rows).encode("utf-8"))
+        write_bytes(directory / "labels.csv", csv_of(rows).encode("utf-8"))
         body += _label_section(rows)
     body += [
         "<h2>Deformation</h2>",
         f'<div class="plots">{_jacobian_plot(jacobian, region)}</div>',
         *_made(result),
     ]
-    return write_atomically(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
+    return write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
 
 
 def field_of_view(fixed: sitk.Image, field: sitk.Image) -> sitk.Image:

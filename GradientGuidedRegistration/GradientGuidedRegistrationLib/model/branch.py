@@ -82,7 +82,7 @@ class VoxelMorphBranch(nn.Module):
             levels.append(features)
             features = self.activate(convolution(features))
         for stage in self.decoder:
-            for convolution in stage:
+            for convolution in stage:  # type: ignore[attr-defined]
                 features = self.activate(convolution(features))
             features = torch.cat([F.interpolate(features, scale_factor=2, mode="nearest"), levels.pop()], dim=1)
         for convolution in self.full:
@@ -96,6 +96,7 @@ class VoxelMorphBranch(nn.Module):
     def displacement(self, features: Tensor) -> Tensor:
         """The last convolution, in float32 or wider under autocast too: a coordinate in half precision is a blur."""
         kind = torch.promote_types(self.flow.weight.dtype, torch.float32)
+        assert self.flow.bias is not None
         with torch.autocast(features.device.type, enabled=False):
             return F.conv3d(features.to(kind), self.flow.weight.to(kind), self.flow.bias.to(kind), padding=1)
 

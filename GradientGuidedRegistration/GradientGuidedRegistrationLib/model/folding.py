@@ -12,7 +12,7 @@ Three things make the difference:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,14 +37,15 @@ def folded(branch: VoxelMorphBranch, images: Tensor) -> Tensor:
         features = branch.activate(convolution(features))
     skip = None
     for stage in branch.decoder:
-        for convolution in stage:
+        for convolution in stage:  # type: ignore[attr-defined]
             joined = convolution(features) if skip is None else _join(convolution, features, skip)
             features, skip = branch.activate(joined), None
         skip = levels.pop()
     if not torch.is_grad_enabled():
         return _by_slabs(branch, features, images)
-    features = branch.activate(_join_images(branch.full[0], features, images))
-    for convolution in branch.full[1:]:
+    first, *others = cast("list[nn.Conv3d]", list(branch.full))
+    features = branch.activate(_join_images(first, features, images))
+    for convolution in others:
         features = branch.activate(convolution(features))
     return branch.displacement(features)
 
@@ -96,7 +97,7 @@ def _lanes(channels: int) -> int:
 
 def _by_slabs(branch: VoxelMorphBranch, low: Tensor, images: Tensor) -> Tensor:
     """Return the displacement, from the features of half the resolution and the images."""
-    first, *others = branch.full
+    first, *others = cast("list[nn.Conv3d]", list(branch.full))
     chain = [_Streamed(convolution) for convolution in (*others, branch.flow)]
     low_weight, skip_weight = _split(first, low)
     kernel, row_kernel = fold(low_weight), _row_kernel(skip_weight)

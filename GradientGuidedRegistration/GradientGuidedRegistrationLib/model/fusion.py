@@ -53,6 +53,7 @@ class GatedFusion(nn.Module):
 
 def _convolve(convolution: nn.Conv3d, displacement: Tensor) -> Tensor:
     """Apply a convolution in the type of the displacement, which may be wider than that of the weights."""
+    assert convolution.bias is not None
     weight, bias = convolution.weight.to(displacement.dtype), convolution.bias.to(displacement.dtype)
     return F.conv3d(displacement, weight, bias, padding=convolution.padding)
 

@@ -80,6 +80,7 @@ class PatchDistances:
         self._combine(torch.sub, self.image, channels, planes, self.radius, a)
         a.mul_(a)
         for weight in others:
+            assert self.mask is not None
             self._combine(torch.mul, self.mask, channels, planes, self.radius, weight)
             a.mul_(weight)
         self._sum_over_patch(a, b, planes, self._border_as_value)

@@ -33,5 +33,5 @@ def build_network(name: str, **options) -> RegistrationNetwork:
         network = NETWORKS[name](**options)
     except TypeError as error:
         raise InputError(f"Network {name!r} does not take these options: {options} ({error}).") from error
-    network.name = name
+    network.name = name  # type: ignore[assignment]
     return network

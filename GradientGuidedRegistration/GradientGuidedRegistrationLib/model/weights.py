@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..whole_files import replacing
 from .network import RegistrationNetwork
 from .registry import NETWORKS, build_network
 
@@ -66,15 +65,8 @@ def save_weights(network: RegistrationNetwork, path: str | Path, metadata: dict[
         "metadata": dict(metadata or {}),
         "state": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
     }
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 
 def load_weights(path: str | Path, name: str | None = None, device: str | torch.device = "cpu") -> RegistrationNetwork:

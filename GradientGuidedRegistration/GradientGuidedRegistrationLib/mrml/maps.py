@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,8 @@ def split(fixed: sitk.Image, warped: sitk.Image, axis: int = 0, share: float = 0
 
 def mixed_node(kind: str, fixedNode: Any, warpedNode: Any, scene: Any, **options: Any) -> Any:
     """A new volume node with the "checkerboard" or "split" of two volume nodes; options as of those functions."""
-    mix = {"checkerboard": checkerboard, "split": split}[kind]
+    mixes: dict[str, Callable[..., sitk.Image]] = {"checkerboard": checkerboard, "split": split}
+    mix = mixes[kind]
     image = mix(image_from_node(fixedNode), image_from_node(warpedNode), **options)
     with all_or_nothing(scene):
         node = volume_node_from_image(image, f"{fixedNode.GetName()} {kind}", scene)

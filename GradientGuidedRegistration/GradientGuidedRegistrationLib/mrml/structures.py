@@ -55,7 +55,7 @@ class Match:
 
     @property
     def name(self) -> str:
-        return (self.fixed or self.moving).name
+        return (self.fixed or self.moving).name  # type: ignore[union-attr]
 
 
 def structures_of(node: Any, *, before_registration: bool = False) -> list[Structure]:
@@ -126,8 +126,8 @@ def match_structures(
         pair_up("label value", lambda structure: structure.value)
     matches = []
     for structure in fixed:
-        other, by = pairs.get(structure.key, (None, ""))
-        matches.append(Match(structure, other, by if other is not None else ""))
+        counterpart, how = pairs.get(structure.key, (None, ""))
+        matches.append(Match(structure, counterpart, how if counterpart is not None else ""))
     return matches + [Match(None, structure, "") for structure in moving if structure.key in free]
 
 
@@ -147,7 +147,8 @@ def _label_map_structures(node: Any, before_registration: bool) -> list[Structur
     named = colours is not None and colours.GetType() in (slicer.vtkMRMLColorNode.User, slicer.vtkMRMLColorNode.File)
     structures = []
     for value in sorted(int(label) for label in statistics.GetLabels()):
-        name = (colours.GetColorName(value) or "") if named and 0 <= value < colours.GetNumberOfColors() else ""
+        has_name = colours is not None and named and 0 <= value < colours.GetNumberOfColors()
+        name = (colours.GetColorName(value) or "") if has_name else ""  # type: ignore[union-attr]
         structures.append(Structure(str(value), name or f"Label {value}", "", value, labels))
     return structures
 

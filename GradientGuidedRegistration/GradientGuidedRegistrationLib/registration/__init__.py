@@ -5,7 +5,7 @@ Names are loaded on first use, so that importing the package imports neither Sim
 
 from __future__ import annotations
 
-from importlib import import_module
+from ..lazy_names import loader
 
 _HOME = {
     "register": "pipeline",
@@ -20,10 +20,4 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOME)

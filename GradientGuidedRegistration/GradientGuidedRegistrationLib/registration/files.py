@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..whole_files import replacing
 from .nifti import check_whole
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -76,7 +75,9 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
 
 def write_image(image: sitk.Image, path: str | Path) -> None:
     """Write an image atomically: the file appears under its name only when it is whole."""
-    _atomically(Path(path), lambda temporary: sitk.WriteImage(image, temporary, useCompression=True))
+    path = Path(path)
+    with replacing(path, suffix(path)) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
 
 
 def write_transform(field: sitk.Image, path: str | Path) -> None:
@@ -88,14 +89,10 @@ def write_transform(field: sitk.Image, path: str | Path) -> None:
     path = Path(path)
     if suffix(path) == ".h5":
         transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-        _atomically(path, lambda temporary: sitk.WriteTransform(transform, temporary))
+        with replacing(path) as temporary:
+            sitk.WriteTransform(transform, str(temporary))
     else:
         write_image(sitk.Cast(field, sitk.sitkVectorFloat32), path)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write UTF-8 text atomically."""
-    _atomically(Path(path), lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
 def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None = None) -> Path:
@@ -188,22 +185,3 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[-1] if lines else "unknown reason"
     return line.split("): ", 1)[-1].removeprefix("sitk::ERROR: ")
-
-
-def _atomically(path: Path, write: Callable[[str], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".writing-", suffix=suffix(path), dir=path.parent)
-    os.close(descriptor)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -66,9 +66,8 @@ class Grid:
 
     def padded(self, margin: int) -> Grid:
         """Return the grid with ``margin`` more points on every side."""
-        return replace(
-            self, size=tuple(n + 2 * margin for n in self.size), origin=tuple(self.point(np.full(3, -margin)))
-        )
+        i, j, k = (n + 2 * margin for n in self.size)
+        return replace(self, size=(i, j, k), origin=tuple(self.point(np.full(3, -margin))))
 
     def vectors_to_lps(self, displacement: np.ndarray) -> np.ndarray:
         """Turn displacements (3, D, H, W) in voxels, array order, into vectors (D, H, W, 3) in LPS mm."""
@@ -99,7 +98,8 @@ def covering_grid(image: sitk.Image, spacing: float) -> Grid:
     extent = np.array(image.GetSize()) * np.array(image.GetSpacing())
     size = np.maximum(np.ceil(extent / spacing - 1e-6).astype(int), 2)
     origin = Grid.of(image).center - Grid.of(image).axes @ ((size - 1) / 2 * spacing)
-    return Grid(tuple(int(n) for n in size), (float(spacing),) * 3, tuple(origin), image.GetDirection())
+    i, j, k = (int(n) for n in size)
+    return Grid((i, j, k), (float(spacing),) * 3, tuple(origin), image.GetDirection())
 
 
 def antialiased(image: sitk.Image, spacing: float) -> sitk.Image:

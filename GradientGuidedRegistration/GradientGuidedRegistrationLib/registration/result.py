@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import SimpleITK as sitk
 
@@ -34,9 +35,9 @@ class Result:
     image_field: sitk.Image | None = None
     gradient_field: sitk.Image | None = None
     gates: tuple[sitk.Image, sitk.Image] | None = None
-    quality: dict = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
+    quality: dict = dataclasses.field(default_factory=dict)
+    timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def transform(self) -> sitk.DisplacementFieldTransform:

@@ -62,6 +62,7 @@ def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
     strides = (shape[1] * shape[2], shape[2], 1)
     steps = [stride if size > 1 else 0 for stride, size in zip(strides, shape)]
     offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    assert rows is not None
     corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
     fraction = torch.stack(fractions)
     return corners, _weights(fraction), fraction, torch.stack(inside, dim=1)

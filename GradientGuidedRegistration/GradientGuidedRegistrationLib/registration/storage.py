@@ -15,7 +15,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .files import write_text
+from ..whole_files import write_text
 from .result import Result
 from .settings import Settings
 
@@ -67,7 +67,7 @@ def write_settings(settings: Settings, folder: str | Path) -> None:
     """Write, or replace, the settings of a job."""
     values = asdict(settings)
     values["weights"] = None if settings.weights is None else str(settings.weights)
-    write_text(json.dumps({"format": _FORMAT, **values}, indent=2), Path(folder) / _SETTINGS)
+    write_text(Path(folder) / _SETTINGS, json.dumps({"format": _FORMAT, **values}, indent=2))
 
 
 def read_settings(folder: str | Path) -> Settings:
@@ -85,7 +85,7 @@ def write_result(result: Result, folder: str | Path) -> None:
         _write_transform(result.linear, part / "linear")
         write_settings(result.settings, part)
         about = {name: getattr(result, name) for name in ("quality", "timings", "versions")}
-        write_text(json.dumps({"format": _FORMAT, **about}, indent=2), part / _ABOUT)
+        write_text(part / _ABOUT, json.dumps({"format": _FORMAT, **about}, indent=2))
 
 
 def read_result(folder: str | Path) -> Result:

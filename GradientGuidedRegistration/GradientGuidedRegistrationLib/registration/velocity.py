@@ -24,12 +24,14 @@ class Lattice:
     @property
     def counts(self) -> tuple[int, int, int]:
         """The number of control points along D, H, W."""
-        return tuple(max(int(round((n - 1) / self.spacing)) + 1, 2) for n in self.shape)
+        d, h, w = (max(int(round((n - 1) / self.spacing)) + 1, 2) for n in self.shape)
+        return d, h, w
 
     @property
     def steps(self) -> tuple[float, float, float]:
         """The exact distances of control points in voxels along D, H, W."""
-        return tuple(max(n - 1, 1) / (c - 1) for n, c in zip(self.shape, self.counts))
+        d, h, w = (max(n - 1, 1) / (c - 1) for n, c in zip(self.shape, self.counts))
+        return d, h, w
 
     def weights(self, positions: list[Tensor]) -> list[Tensor]:
         """Return, for each axis, the spline matrix (positions, control points) at positions in voxels."""

@@ -8,7 +8,7 @@ Names are loaded on first use. Training on phantoms needs torch and numpy only; 
 
 from __future__ import annotations
 
-from importlib import import_module
+from ..lazy_names import loader
 
 _HOME = {
     "TrainingSettings": "settings",
@@ -20,10 +20,4 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOME)

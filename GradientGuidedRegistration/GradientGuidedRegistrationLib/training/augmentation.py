@@ -5,6 +5,7 @@ image.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ def flipped(case: Case, axes: list[int]) -> Case:
     """The case mirrored along spatial axes; a true field is mirrored with it."""
     if not axes:
         return case
-    turned = {name: value.flip([axis + 2 for axis in axes]) for name, value in case.tensors().items()}
+    turned: dict[str, Any] = {name: value.flip([axis + 2 for axis in axes]) for name, value in case.tensors().items()}
     if "displacement" in turned:
         signs = torch.tensor([-1.0 if axis in axes else 1.0 for axis in range(3)], device=case.fixed.device)
         turned["displacement"] = turned["displacement"] * signs.view(1, 3, 1, 1, 1)
@@ -36,9 +37,9 @@ def _contrast(image: torch.Tensor, d: Draws) -> torch.Tensor:
 
 
 def _warped(case: Case, d: Draws) -> Case:
-    shape = tuple(case.fixed.shape[2:])
+    shape = case.fixed.shape[2:]
     field = exponentiate(d.uniform(0.3, 2.0) * d.smooth(3, d.choice((4, 6)), shape), steps=5)
-    images = {"moving": warp(case.moving, field)}
+    images: dict[str, Any] = {"moving": warp(case.moving, field)}
     if case.moving_mask is not None:
         images["moving_mask"] = warp(case.moving_mask, field)
     if case.moving_labels is not None:

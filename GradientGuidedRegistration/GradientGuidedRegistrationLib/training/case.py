@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def join(cases: list[Case]) -> Case:
     """A batch of cases of one size. Something that not all of them have is left out, masks are filled with ones."""
     if len(cases) == 1:
         return cases[0]
-    joined = {}
+    joined: dict[str, Any] = {}
     for name in ("fixed", "moving", "fixed_labels", "moving_labels", "displacement"):
         values = [getattr(case, name) for case in cases]
         joined[name] = None if any(value is None for value in values) else torch.cat(values)

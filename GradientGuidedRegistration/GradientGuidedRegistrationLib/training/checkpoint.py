@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import InputError
+from ..whole_files import replacing, write_text
 from .settings import TrainingSettings
 
 NAME = "checkpoint.pt"
@@ -24,21 +23,14 @@ def save(folder: Path, content: dict[str, Any]) -> None:
         InputError: it could not be written, for example because the disk is full; the previous checkpoint is intact.
     """
     path = folder / NAME
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             torch.save({"version": _VERSION, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, (OSError, RuntimeError)):
-            kept = "the previous checkpoint is intact" if path.exists() else "there is no earlier one"
-            raise InputError(
-                f"The checkpoint {path} could not be written ({error}); {kept}. Free space and use --resume."
-            ) from error
-        raise
+    except (OSError, RuntimeError) as error:
+        kept = "the previous checkpoint is intact" if path.exists() else "there is no earlier one"
+        raise InputError(
+            f"The checkpoint {path} could not be written ({error}); {kept}. Free space and use --resume."
+        ) from error
 
 
 def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]:
@@ -68,7 +60,7 @@ def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]
 
 def write_settings(folder: Path, settings: TrainingSettings) -> None:
     """Keep the settings of a new run with it, for people to read."""
-    (folder / "settings.json").write_text(json.dumps(settings.as_dict(), indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "settings.json", json.dumps(settings.as_dict(), indent=2) + "\n")
 
 
 class RunFolder:
@@ -109,7 +101,7 @@ def _take(file: Any) -> bool:
         import msvcrt
 
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         except OSError:
             return False
         return True

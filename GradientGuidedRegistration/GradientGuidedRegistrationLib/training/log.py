@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+
+from ..whole_files import write_text
 
 
 class Table:
@@ -26,7 +30,7 @@ class Table:
         elif path.is_file():
             path.unlink()
 
-    def add(self, rows: list[dict[str, object]]) -> None:
+    def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Append rows; all have a "step". A None is an empty cell."""
         if not rows:
             return
@@ -45,10 +49,11 @@ class Table:
         return [(float(row["step"]), float(row[column])) for row in self.rows if row.get(column)]
 
     def _rewrite(self) -> None:
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns or [], restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
 
 
 def _text(value: object) -> str:
@@ -75,10 +80,10 @@ def draw_curves(losses: Table, validation: Table, path: Path) -> None:
     )
     lower = line_plot({"Dice": validation.curve("dice")}, title="Validation", x_label="step", y_label="mean organ Dice")
     place = lower.replace("<svg", '<svg y="330"', 1)
-    path.write_text(
+    write_text(
+        path,
         '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="660" viewBox="0 0 640 660">'
         f"{upper}{place}</svg>\n",
-        encoding="utf-8",
     )
 
 
@@ -99,7 +104,7 @@ class Board:
                 return
             self.writer = SummaryWriter(str(folder))
 
-    def scalars(self, values: dict[str, object], step: int, group: str) -> None:
+    def scalars(self, values: Mapping[str, object], step: int, group: str) -> None:
         """Write the numbers among the values."""
         if self.writer is not None:
             for name, value in values.items():

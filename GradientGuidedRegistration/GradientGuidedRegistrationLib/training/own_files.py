@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
+from ..whole_files import replacing
 from .case import Case
 from .case_table import CaseFiles, read_cases
 from .phantom.draws import Draws
@@ -84,13 +84,15 @@ class FileSource:
 
     def _fitted(self, case: Case, d: Draws | None) -> Case:
         """The case cut or padded to `shape`: at a random place, or in the middle if there are no draws."""
-        places, pads = [], []
+        pads: list[int] = []
+        places: list[slice] = []
         for size, wanted in zip(case.fixed.shape[2:], self.shape):
             spare = size - wanted
             start = 0 if spare <= 0 else (d.integer(0, spare) if d is not None else spare // 2)
             places.append(slice(start, start + min(size, wanted)))
             pads = [max(0, -spare) // 2, max(0, -spare) - max(0, -spare) // 2] + pads
-        cut = {name: value[(..., *places)] for name, value in case.tensors().items()}
+        d_range, h_range, w_range = places
+        cut: dict[str, Any] = {name: value[..., d_range, h_range, w_range] for name, value in case.tensors().items()}
         if any(pads):
             cut = {name: F.pad(value, pads) for name, value in cut.items()}
         return replace(case, **cut)
@@ -102,11 +104,8 @@ class FileSource:
         target = self.cache / f"{hashlib.sha256(' '.join(stamp).encode()).hexdigest()[:24]}.npz"
         if not target.is_file():
             arrays = _on_working_grid(case, self.spacing, self.initialization)
-            self.cache.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.cache, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, target)
+            with replacing(target) as temporary, open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
         return target
 
 
@@ -149,8 +148,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
                 f"the segmentations have different labels: only in the fixed one {only[0]}, only in the moving one "
                 f"{only[1]}; use the same values in both."
             )
-        for name, image, through in (("fixed_labels", labels[0], None), ("moving_labels", labels[1], transform)):
-            arrays[name] = sitk.GetArrayFromImage(grid.resample(image, through, sitk.sitkNearestNeighbor)).astype(
-                np.int32
-            )
+        for name, label_map, through in (("fixed_labels", labels[0], None), ("moving_labels", labels[1], transform)):
+            resampled = grid.resample(label_map, through, sitk.sitkNearestNeighbor)
+            arrays[name] = sitk.GetArrayFromImage(resampled).astype(np.int32)
     return arrays

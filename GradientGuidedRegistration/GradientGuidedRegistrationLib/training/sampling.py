@@ -41,7 +41,7 @@ class Steps(Dataset):
         s = self.settings
         d = Draws(s.seed * 1_000_003 + number + 17)
         from_files = self.files is not None and not d.chance(s.phantom_fraction)
-        if from_files:
+        if self.files is not None and from_files:
             case = self.files.training_case(number, d)
         else:
             case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank, slot)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -87,20 +88,20 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.objective = settings.loss()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
-        self.step, self.best, self.seconds = 0, {}, 0.0
+        self.step, self.seconds = 0, 0.0
+        self.best: dict[str, Any] = {}
         if stored is not None:
             self._restore(stored)
         elif processes.leads:
             checkpoint.write_settings(self.folder, settings)
-        self.parallel = self.network
+        self.parallel: torch.nn.Module = self.network
         if processes.world > 1:
             self.parallel = torch.nn.parallel.DistributedDataParallel(
                 self.network, device_ids=[self.device] if self.device.type == "cuda" else None
             )
         self.files = self._own_files()
         self.validation = self._validation_cases() if processes.leads else []
-        self.losses = self.scores = None
-        if processes.leads:
+        if processes.leads:  # the others never touch these
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
         self.board = Board(self.folder / "tensorboard", processes.leads)
@@ -190,7 +191,7 @@ class Trainer:
 
     def _look(self, bar: ProgressBar) -> None:
         """Read the losses of the last steps, stop if one is not finite, write them down."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for step, names, values in self.pending:
             numbers = {
                 name: float(self.processes.mean(value)) if name != "learning_rate" else float(value)
@@ -314,4 +315,5 @@ def _start_network(settings: TrainingSettings) -> RegistrationNetwork:
 
 def _goodness(figures: dict[str, float | None]) -> float:
     """What the best weights are chosen by: Dice where there are labels, the objective where there are none."""
-    return figures["dice"] if figures.get("dice") is not None else -figures["loss"]
+    dice, loss = figures.get("dice"), figures["loss"]
+    return dice if dice is not None else -float(loss or 0.0)

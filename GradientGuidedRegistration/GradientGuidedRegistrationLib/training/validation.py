@@ -23,7 +23,7 @@ def score(displacement: torch.Tensor, case: Case, distances: bool = True) -> dic
     """
     found: dict[str, float | None] = {"dice": None, "asd_mm": None, "tre_mm": None}
     found["folding_percent"] = 100.0 * float((jacobian_determinant(displacement) <= 0).float().mean())
-    if case.fixed_labels is not None and case.label_names:
+    if case.fixed_labels is not None and case.moving_labels is not None and case.label_names:
         warped = warp(case.moving_labels.float(), displacement, mode="nearest").round().to(torch.int64)
         fixed = case.fixed_labels.to(torch.int64)
         for value, name in case.label_names.items():

@@ -39,8 +39,10 @@ def cases(settings: EvaluationSettings) -> Iterator[LabelledPair]:
     scored = {LABELS.index(organ): organ for organ in ORGANS}
     for seed in range(settings.first_seed, settings.first_seed + settings.cases):
         images = phantom_images(seed, settings.shape, settings.spacing, strength=settings.strength)
-        names = ("fixed", "moving", "fixed_labels", "moving_labels")
-        yield LabelledPair(f"phantom {seed}", *(images[name] for name in names), scored, images["field"])
+        fixed, moving, fixed_labels, moving_labels = (
+            images[name] for name in ("fixed", "moving", "fixed_labels", "moving_labels")
+        )
+        yield LabelledPair(f"phantom {seed}", fixed, moving, fixed_labels, moving_labels, scored, images["field"])
 
 
 def _own_cases(settings: EvaluationSettings) -> list:

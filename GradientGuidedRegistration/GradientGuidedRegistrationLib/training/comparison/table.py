@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...evaluation.plots import box_plot
 from ...evaluation.tables import csv_of
+from ...whole_files import write_text
 from .statistics import mean_and_sd, paired_p_value
 
 MEASURE_COLUMNS = ("method", "case", "label", "dice", "asd_mm", "hd95_mm", "folding_percent", "tre_mm", "seconds")
@@ -91,4 +92,4 @@ class Table:
         """Write table.txt, table.csv, table.svg and measures.csv."""
         for name, text in {"table.txt": self.text(), "table.csv": self.csv(), "table.svg": self.picture(),
                            "measures.csv": csv_of(self.measures, MEASURE_COLUMNS)}.items():  # fmt: skip
-            (folder / name).write_text(text, encoding="utf-8")
+            write_text(folder / name, text)

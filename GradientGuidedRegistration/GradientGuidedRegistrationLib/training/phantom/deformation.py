@@ -83,9 +83,9 @@ def _insufflation(d: Draws, p: torch.Tensor) -> torch.Tensor:
     return lift * bell * torch.stack([0.6 * offset[0], -torch.ones_like(bell) + 0.8 * offset[1], 1.0 * offset[2]])
 
 
-def _random_warp(d: Draws, shape: tuple[int, int, int], zoom: float) -> torch.Tensor:
+def _random_warp(d: Draws, shape: tuple[int, ...], zoom: float) -> torch.Tensor:
     """Smooth random motion at three scales."""
-    total = 0.0
+    total = torch.zeros(())
     for knots, size in ((4, 0.050), (7, 0.036), (12, 0.014)):
         total = total + size * d.uniform(0.5, 1.3) * d.smooth(3, max(3, round(knots / zoom)), shape)[0]
     return total

@@ -46,7 +46,7 @@ class Draws:
         """Normally distributed numbers of any shape, drawn on the CPU, returned on the device."""
         return torch.randn(shape, generator=self._cpu).to(self.device)
 
-    def smooth(self, channels: int, knots: int | tuple[int, int, int], shape: tuple[int, int, int]) -> torch.Tensor:
+    def smooth(self, channels: int, knots: int | tuple[int, int, int], shape: tuple[int, ...]) -> torch.Tensor:
         """Smooth noise (1, channels, D, H, W) with unit variance at its `knots`, interpolated to `shape`."""
         if isinstance(knots, int):
             knots = (knots, knots, knots)

@@ -94,7 +94,7 @@ def _patient_motion(d: Draws, size: float) -> sitk.Euler3DTransform:
 
 
 def _as_images(
-    pair: PhantomPair, fixed_scan: Scan | None, moving_scan: Scan | None, motion: sitk.Transform | None
+    pair: PhantomPair, fixed_scan: Scan | None, moving_scan: Scan | None, motion: sitk.Euler3DTransform | None
 ) -> dict:
     common = _image(pair.fixed, pair)
     vectors = pair.displacement[0].flip(0).permute(1, 2, 3, 0).double().cpu().numpy() * pair.spacing
@@ -172,7 +172,7 @@ def _resampled_field(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
     return sitk.Compose(parts)
 
 
-def _followed_by(field: sitk.Image, motion: sitk.Transform) -> sitk.Image:
+def _followed_by(field: sitk.Image, motion: sitk.Euler3DTransform) -> sitk.Image:
     """p → motion(p + field(p)) as a displacement."""
     matrix, offset = np.array(motion.GetMatrix()).reshape(3, 3), np.array(motion.TransformPoint((0.0, 0.0, 0.0)))
     points = _physical_points(field)

@@ -99,11 +99,12 @@ def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, p
     ct, mr = CtProtocol.draw(d), MrProtocol.draw(d, sequence)
     if phase is not None:
         ct = CtProtocol(**{**vars(ct), "phase": phase})
+    subject: Abdomen | RandomShapes
     if kind == "abdomen":
         subject, material, names = Abdomen(d), Material.of_patient(d, ct.phase), dict(enumerate(LABELS))
     else:
-        subject = RandomShapes(d)
-        material, names = Material.of_shapes(d, subject.count), {i: f"shape {i}" for i in range(subject.count)}
+        subject = shapes = RandomShapes(d)
+        material, names = Material.of_shapes(d, shapes.count), {i: f"shape {i}" for i in range(shapes.count)}
     displacement = draw_deformation(d, points, unit, zoom, strength, rigid)
     texture = [
         Lattice(d.smooth(1, knots, (size,) * 3), (-1.3, -1.0, -1.3), (1.3, 1.0, 1.3))
