@@ -1,0 +1,1 @@
+# What Slicer does here (extension description, CPack) needs Slicer itself.
