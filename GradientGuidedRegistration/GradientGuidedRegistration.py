@@ -131,8 +131,9 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.ui.parameterSetSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", self.moduleName)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.setupSection = SetupSection(self.ui, self.updatePanel)
-        self.resultSection = ResultSection(self.ui, self.logic)
-        self.runner = Runner(self.ui, self.logic, self.updatePanel, self.onSampleLoaded, self.resultSection.show)
+        self.resultSection = ResultSection(self.ui, self.logic, self.onReport)
+        self.runner = Runner(self.ui, self.logic, self.updatePanel, self.onSampleLoaded,
+                             self.resultSection.show, self.resultSection.report_written)  # fmt: skip
         self.ui.registerButton.clicked.connect(self.onRegister)
         self.ui.queueButton.clicked.connect(self.onQueue)
         self.ui.swapButton.clicked.connect(self.onSwap)
@@ -142,6 +143,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.NodeAddedEvent, self.resultSection.update)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
         self.setupSection.check()
@@ -149,8 +151,10 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     def cleanup(self) -> None:
         """The module is reloaded, or the application ends."""
         self.stopEverything()
-        self.setParameterNode(None)
         self.removeObservers()
+        if self.runner is not None:
+            self.resultSection.close()
+        self.setParameterNode(None)
 
     def stopEverything(self) -> None:
         """End the background processes at once; the scene is left as it is."""
@@ -163,6 +167,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def exit(self) -> None:
         """Another module is shown: the registration goes on, the widgets are not kept up to date."""
+        self.resultSection.pause()
         self.setParameterNode(None)
 
     def onReload(self) -> None:
@@ -297,6 +302,10 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         """Hand what is chosen to the background process; if one runs already, it waits for its turn."""
         if not self.missing():
             self.runner.register(self._parameterNode)
+
+    def onReport(self, shown: Any, folder: Path, structures: tuple[Any, Any]) -> None:
+        """Write a report in the background process, after what runs already."""
+        self.runner.report(shown, folder, structures)
 
     def onSampleLoaded(self, nodes: dict[str, Any]) -> None:
         """The artificial patient of «Try it» is in the scene: choose it and register it."""
@@ -519,6 +528,47 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
                 mrml.set_registered(movingNode, transform, True)
         logging.info("Registered '%s' to '%s'", movingName, fixedName)
         return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+    def review(self, result: Any, fixedNode: Any, movingNode: Any) -> Any:
+        """A `mrml.Review`: ways of looking at a result in the slice views, which `close` undoes."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.Review(result, fixedNode, movingNode, slicer.mrmlScene)
+
+    def suggestStructures(self, fixedNode: Any, movingNode: Any) -> tuple[Any, Any]:
+        """Segmentations or label maps that probably belong to two volumes; None for what cannot be told."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.suggest_structures(fixedNode, movingNode, slicer.mrmlScene)
+
+    def pairing(self, fixedNode: Any, movingNode: Any) -> Any:
+        """The `mrml.Pairing` of two segmentations or label maps: which structures are compared with each other."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.Pairing(fixedNode, movingNode)
+
+    def exportComparison(self, figures: Any, path: str | Path) -> Path:
+        """Write the figures of a comparison as CSV.
+
+        :raises InputError: if the file cannot be written.
+        """
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.export_csv(figures, path)
+
+    def writeReportJob(self, folder: Path, result: Any, fixedNode: Any, movingNode: Any, structures: Any) -> None:
+        """Write what a report is made of to a new folder, for the background process. Main thread only.
+
+        `structures` are segmentations or label maps of the fixed and of the moving volume; without both, the report
+        has no table of them.
+        """
+        from GradientGuidedRegistrationLib import mrml
+        from GradientGuidedRegistrationLib.figures.job import ReportJob, write_report_job
+
+        fixed = mrml.image_from_node(fixedNode)
+        moving = mrml.image_from_node(movingNode, before_registration=True)
+        labels = mrml.Pairing(*structures).label_images(fixed, moving) if all(structures) else (None, None, {})
+        write_report_job(ReportJob(result, fixed, moving, *labels), folder)
 
     def recognizeVolumes(self) -> tuple[Any, Any]:
         """The MR and the CT among the volumes of the scene, (fixed, moving); None for what is not recognised."""

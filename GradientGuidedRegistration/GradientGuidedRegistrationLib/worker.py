@@ -2,7 +2,8 @@
 
     python worker.py JOB_FOLDER
 
-`JOB_FOLDER/request.json` names the task: {"task": "register" | "phantom" | "probe", "parent": process id, ...}.
+`JOB_FOLDER/request.json` names the task, which is "register", "report", "phantom" or "probe": {"task": "register",
+"parent": process id, ...}.
 
 Each line on the standard output is one event: {"event": "started", "pid"}, {"event": "progress", "step", "fraction"},
 {"event": "note", "text"}, and at the end exactly one of {"event": "finished", ...}, {"event": "cancelled"} and
@@ -130,6 +131,21 @@ def _fitting(job: Any, task: Task) -> Any:
     return replace(job.settings, device=plan.device, spacing=plan.spacing if coarser else job.settings.spacing)
 
 
+def report(task: Task) -> dict[str, Any]:
+    """Write the report of the result in `input` into the directory of the request."""
+    from .figures import write_report
+    from .figures.job import read_report_job
+
+    task.progress("report", 0.0)
+    job = read_report_job(task.folder / INPUT)
+    task.progress("report", 0.1)
+    path = write_report(
+        job.result, job.fixed, job.moving, task.request["directory"], fixed_labels=job.fixed_labels,
+        moving_labels=job.moving_labels, label_names=job.label_names, case=task.request["title"],
+    )  # fmt: skip
+    return {"path": str(path)}
+
+
 def phantom(task: Task) -> dict[str, Any]:
     """Generate a CT-MR pair into `result`: fixed.mha, moving.mha, their labels, names.json."""
     from .registration.files import write_image
@@ -161,7 +177,12 @@ def probe(task: Task) -> dict[str, Any]:
     return {"torch": torch.__version__, "devices": devices}
 
 
-TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {"register": register, "phantom": phantom, "probe": probe}
+TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
+    "register": register,
+    "report": report,
+    "phantom": phantom,
+    "probe": probe,
+}
 
 
 def is_memory_error(error: BaseException) -> bool:

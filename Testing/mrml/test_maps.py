@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicer
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.evaluation import jacobian_determinant
@@ -14,6 +15,7 @@ from GradientGuidedRegistrationLib.mrml.images import image_from_node, volume_no
 from GradientGuidedRegistrationLib.mrml.maps import (
     checkerboard,
     disagreement_node,
+    expected_error_node,
     gradient_map,
     gradient_map_node,
     jacobian_node,
@@ -90,6 +92,15 @@ def test_jacobian_node(scene: Any, geometry: Any, new_field: Any) -> None:
     assert shown_colour(node, 2.0)[0] > shown_colour(node, 2.0)[2] + 0.4  # grows: red
 
 
+def test_expected_error_node_has_a_legend_in_mm(scene: Any, geometry: Any, new_image: Any) -> None:
+    node = expected_error_node(new_image(geometry, seed=3) / 25.0, "error", scene)
+    display = node.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 4.0)
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    assert legend.GetTitleText() == "Expected error (mm)"
+    assert legend.GetPrimaryDisplayNode() is display
+
+
 def test_disagreement_node(scene: Any, geometry: Any, new_field: Any) -> None:
     first, second = new_field(geometry, amplitude=6.0), new_field(geometry, amplitude=2.0)
     node = disagreement_node(first, second, "trust", scene)
@@ -107,8 +118,15 @@ def test_checkerboard_and_split(scene: Any, geometries: Any, new_image: Any) -> 
     k, j, i = np.indices(mixed.shape)
     odd = (i // 10 + j // 10 + k // 1) % 2 == 1  # 7 mm: 10 voxels of 0.7 mm, 1 of 5 mm
     assert np.array_equal(mixed, np.where(odd, second, first)) and first.max() <= 1 and first.min() >= 0
-    halves = sitk.GetArrayFromImage(split(dark, bright, axis=1))
-    assert np.array_equal(halves, np.where(j < 27 / 2, first, second))
+    for axis in range(3):  # of the patient, whatever the grid's own axes are
+        halves = sitk.GetArrayFromImage(split(dark, bright, axis=axis, share=0.4))
+        corners = [dark.TransformContinuousIndexToPhysicalPoint([n * e - 0.5 for n, e in zip(dark.GetSize(), end)])
+                   for end in np.ndindex(2, 2, 2)]  # fmt: skip
+        low, high = np.min(corners, axis=0)[axis], np.max(corners, axis=0)[axis]
+        for index in ((2, 3, 1), (28, 20, 7), (15, 13, 4), (30, 0, 0), (0, 26, 8)):
+            point = dark.TransformIndexToPhysicalPoint(index)[axis]
+            expected = first if point < low + 0.4 * (high - low) else second
+            assert halves[index[::-1]] == expected[index[::-1]]
     with pytest.raises(InputError, match="0 to 1"):
         split(dark, bright, share=2.0)
     nodes = [volume_node_from_image(image, name, scene) for image, name in ((dark, "MR"), (bright, "CT warped"))]

@@ -11,10 +11,15 @@ import SimpleITK as sitk
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
 from GradientGuidedRegistrationLib.mrml.images import image_from_node, volume_node_from_image
+from GradientGuidedRegistrationLib.mrml.labels import labels_from_node
 from GradientGuidedRegistrationLib.mrml.maps import gradient_map
+from GradientGuidedRegistrationLib.mrml.outlines import FIXED_COLOUR, MOVING_COLOUR
 from GradientGuidedRegistrationLib.mrml.outputs import set_registered
+from GradientGuidedRegistrationLib.mrml.pairing import Pairing
+from GradientGuidedRegistrationLib.mrml.points import markups_from_points
 from GradientGuidedRegistrationLib.mrml.review import Review
 from GradientGuidedRegistrationLib.mrml.transforms import transform_node_from_field
+from GradientGuidedRegistrationLib.mrml.views import THREE_UP_LAYOUT
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
 
@@ -94,6 +99,109 @@ def test_maps_and_mixtures(review: Review, composite: Any, scene: Any) -> None:
         review.disagreement()
 
 
+def label_maps(review: Review, scene: Any) -> tuple[Any, Any]:
+    return tuple(
+        volume_node_from_image(sitk.Cast(image_from_node(node) > 50, sitk.sitkUInt8), name, scene, labels=True)
+        for node, name in ((review.fixedNode, "a"), (review.movingNode, "b"))
+    )
+
+
+def test_outlines_of_both_sides_in_their_colours_with_the_moving_one_registered(review: Review, scene: Any) -> None:
+    fixed, moving = label_maps(review, scene)
+    nodes = review.outlines(fixed, moving)
+    reference = image_from_node(review.fixedNode)
+    shown = [sitk.GetArrayFromImage(labels_from_node(node, reference)) for node in nodes]
+    assert np.array_equal(shown[0], values(fixed))
+    expected = review.result.warp_labels(image_from_node(moving), reference)
+    assert np.array_equal(shown[1], sitk.GetArrayFromImage(expected))
+    colours = []
+    for node in nodes:
+        display = node.GetDisplayNode()
+        assert display.GetVisibility2DOutline() and not display.GetVisibility2DFill()
+        colours.append(tuple(display.GetSegmentOverrideColor(node.GetSegmentation().GetNthSegmentID(0))))
+    assert colours == [pytest.approx(FIXED_COLOUR), pytest.approx(MOVING_COLOUR)]
+    again = review.outlines(fixed, moving)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2 and again[0] is not nodes[0]
+    review.hide_outlines()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert scene.GetNodeByID(fixed.GetID()) is not None
+
+
+def test_deformation_is_drawn_on_the_fixed_volume_and_taken_away(review: Review, scene: Any) -> None:
+    review.deformation("off")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTransformNode") == 0
+    review.deformation("grid")
+    display = scene.GetFirstNodeByClass("vtkMRMLTransformDisplayNode")
+    assert display.GetVisibility2D() and display.GetVisualizationMode() == display.VIS_MODE_GRID
+    assert display.GetRegionNode() is review.fixedNode
+    review.deformation("glyphs")
+    assert display.GetVisualizationMode() == display.VIS_MODE_GLYPH
+    review.deformation("off")
+    assert not display.GetVisibility2D()
+    review.close()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTransformNode") == 0
+
+
+def test_three_up_and_back(review: Review, composite: Any, scene: Any) -> None:
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    other = Review(review.result, review.fixedNode, review.movingNode, scene)
+    other.jacobian()
+    other.three_up()
+    assert layout.GetViewArrangement() == THREE_UP_LAYOUT and composite.GetLinkedControl()
+    other.restore_layout()
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView and not composite.GetLinkedControl()
+    assert composite.GetForegroundVolumeID() == other.jacobian().GetID()  # what is shown stays
+
+
+def test_expected_error(review: Review, composite: Any, geometries: Any, new_image: Any) -> None:
+    with pytest.raises(InputError, match="without an estimate"):
+        review.expected_error()
+    review.result.__dict__["expected_error"] = new_image(geometries["lps"])
+    node = review.expected_error(0.5)
+    assert composite.GetForegroundVolumeID() == node.GetID()
+    assert np.allclose(values(node), sitk.GetArrayFromImage(new_image(geometries["lps"])))
+
+
+def test_landmarks_are_measured_along_the_field(review: Review, scene: Any, points_inside: Any) -> None:
+    fixed = points_inside(image_from_node(review.fixedNode), count=5)
+    moving = np.array([review.result.transform.TransformPoint(point.tolist()) for point in fixed])
+    nodes = [markups_from_points(points, name, scene) for points, name in ((fixed, "f"), (moving, "m"))]
+    table, errors = review.landmarks(*nodes)
+    assert np.allclose(errors[:, 0], np.linalg.norm(moving - fixed, axis=1), atol=1e-3)
+    assert errors[:, 1].max() < 1e-3 and table.GetNumberOfRows() == 6
+
+
+def test_structure_by_structure_gives_the_same_figures(review: Review, scene: Any) -> None:
+    fixed, moving = label_maps(review, scene)
+    pairing = Pairing(fixed, moving)
+    steps, names = review.compare_matches(pairing.matches), []
+    while True:
+        try:
+            names.append(next(steps))
+        except StopIteration as end:
+            found = end.value
+            break
+    assert names == ["Label 1"]
+    assert found.figures == review.compare(fixed, moving).figures
+
+
+def test_pairing_by_hand_frees_the_partner(scene: Any) -> None:
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[0, 0, 0], pixels[1, 1, 1] = 1, 2
+    nodes = [volume_node_from_image(sitk.GetImageFromArray(pixels), name, scene, labels=True) for name in "ab"]
+    pairing = Pairing(*nodes)
+
+    def partners() -> list[tuple[str | None, str | None]]:
+        return [(m.fixed and m.fixed.key, m.moving and m.moving.key) for m in pairing.matches]
+
+    assert partners() == [("1", "1"), ("2", "2")]
+    pairing.choose("1", "2")
+    assert partners() == [("1", "2"), ("2", None), (None, "1")]
+    pairing.choose("2", "2")
+    assert partners() == [("1", None), ("2", "2"), (None, "1")]
+
+
 def test_closing_leaves_no_trace(review: Review, composite: Any, scene: Any) -> None:
     volumes = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
     review.fade()
@@ -107,13 +215,10 @@ def test_closing_leaves_no_trace(review: Review, composite: Any, scene: Any) -> 
 
 
 def test_compare(review: Review, scene: Any) -> None:
-    fixed, moving = (
-        volume_node_from_image(sitk.Cast(image_from_node(node) > 50, sitk.sitkUInt8), name, scene, labels=True)
-        for node, name in ((review.fixedNode, "a"), (review.movingNode, "b"))
-    )
+    fixed, moving = label_maps(review, scene)
     found = review.compare(fixed, moving)
     assert found.table.GetNumberOfRows() == 2 and found.figures["labels"]["1"]["matched_by"] == "name"
-    assert [chart.GetNumberOfPlotSeriesNodes() for chart in found.charts] == [2, 2]
+    assert [chart.GetNumberOfPlotSeriesNodes() for chart in found.charts] == [2, 2, 2]
     apart = review.compare(fixed, moving, {"1": None})
     assert apart.table.GetNumberOfRows() == 3 and apart.figures["mean"]["after"]["dice"] == 0.0
     review.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,16 @@ class WidgetBase:
         pass
 
 
+class Settings:
+    """The application's settings, as far as the panel uses them: empty, and forgetful."""
+
+    def value(self, key: str, default: Any) -> Any:
+        return default
+
+    def setValue(self, key: str, value: Any) -> None:
+        pass
+
+
 def panel_modules() -> list[str]:
     """The imported modules that hold on to `qt`."""
     return [name for name in sys.modules if name == MODULE or name == PANEL or name.startswith(PANEL + ".")]
@@ -50,10 +61,11 @@ def application(_host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     folder = tmp_path / "tmp ü x"
     folder.mkdir()
     monkeypatch.setitem(sys.modules, "qt", stand_in.qt_module())
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(temporaryPath=str(folder)))
+    monkeypatch.setattr(slicer, "app", SimpleNamespace(
+        temporaryPath=str(folder), clipboard=stand_in.application.clipboard, userSettings=Settings))
     monkeypatch.setattr(sys.modules["slicer.ScriptedLoadableModule"], "ScriptedLoadableModuleWidget", WidgetBase)
     for name, value in {"loadUI": stand_in.load_ui, "childWidgetVariables": stand_in.child_widget_variables,
-                        "setSliceViewerLayers": lambda **layers: None}.items():
+                        "setSliceViewerLayers": lambda **layers: None, "WaitCursor": nullcontext}.items():
         monkeypatch.setattr(slicer.util, name, value, raising=False)
     monkeypatch.setattr(GradientGuidedRegistrationLib, "panel", None, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -97,8 +97,8 @@ class _MRMLWidget(QtWidgets.QWidget):
 CUSTOM = {"ctkCollapsibleButton": as_pythonqt(_CollapsibleButton), "ctkPathLineEdit": as_pythonqt(_PathLineEdit),
           "qMRMLNodeComboBox": as_pythonqt(_NodeComboBox), "qMRMLWidget": as_pythonqt(_MRMLWidget)}
 CLASSES = {name: as_pythonqt(getattr(QtWidgets, name)) for name in (
-    "QWidget", "QFrame", "QLabel", "QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QProgressBar",
-    "QPlainTextEdit")} | CUSTOM
+    "QWidget", "QFrame", "QGroupBox", "QLabel", "QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QSlider",
+    "QProgressBar", "QPlainTextEdit", "QTableWidget")} | CUSTOM
 
 
 class _Loader(QtUiTools.QUiLoader):
@@ -130,7 +130,10 @@ def qt_module() -> ModuleType:
     module.QProcess = type("QProcess", (QtCore.QProcess,), {"NotRunning": QtCore.QProcess.ProcessState.NotRunning})
     module.QTimer = QtCore.QTimer
     module.QEventLoop = type("QEventLoop", (QtCore.QEventLoop,), {"exec_": QtCore.QEventLoop.exec})
-    module.QWidget = CLASSES["QWidget"]
+    module.QWidget, module.QComboBox = CLASSES["QWidget"], CLASSES["QComboBox"]
+    module.QTableWidgetItem = QtWidgets.QTableWidgetItem
+    module.QFileDialog = type("QFileDialog", (), {  # gives no path, as when the user cancels
+        name: staticmethod(lambda *_arguments: "") for name in ("getSaveFileName", "getExistingDirectory")})
     return module
 
 

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     )
     from .images import image_from_node, volume_node_from_image
     from .labels import carry_labels, labels_from_node, segment_names
-    from .maps import disagreement_node, gradient_map_node, jacobian_node, mixed_node
+    from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
+    from .outlines import outline_node
     from .outputs import apply_to, is_registered, move_into, set_registered
+    from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
     from .structures import match_structures, structures_of
+    from .suggestions import suggest_structures
     from .transaction import all_or_nothing
     from .transforms import observe_transform, transform_from_node, transform_node_from_field
     from .views import (
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Pairing",
     "Review",
     "ViewState",
     "all_or_nothing",
@@ -52,6 +56,7 @@ __all__ = [
     "clear_foreground",
     "compare_nodes",
     "disagreement_node",
+    "expected_error_node",
     "export_csv",
     "flicker",
     "gradient_map_node",
@@ -67,6 +72,7 @@ __all__ = [
     "modality_of",
     "move_into",
     "observe_transform",
+    "outline_node",
     "plot_nodes_from_table",
     "points_from_markups",
     "recognize_pair",
@@ -76,6 +82,7 @@ __all__ = [
     "show_in_slices",
     "show_outlines",
     "structures_of",
+    "suggest_structures",
     "table_node_from_comparison",
     "three_up",
     "through_slicer",
@@ -95,14 +102,17 @@ _HOMES = {
     ),
     "images": ("image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "labels_from_node", "segment_names"),
-    "maps": ("disagreement_node", "gradient_map_node", "jacobian_node", "mixed_node"),
+    "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),
+    "outlines": ("outline_node",),
     "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
+    "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),
     "structures": ("match_structures", "structures_of"),
+    "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
     "transforms": ("observe_transform", "transform_from_node", "transform_node_from_field"),
     "views": (

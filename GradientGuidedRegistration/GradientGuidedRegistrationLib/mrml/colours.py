@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import slicer
 
 from ..evaluation.colour_tables import apply_table
 
@@ -29,6 +30,18 @@ def colour_node(kind: str, scene: Any) -> Any:
     for index, (colour, words) in enumerate(_jacobian_colours() if kind == "jacobian" else _heat_colours()):
         node.SetColor(index, words, *colour)
     return scene.AddNode(node)
+
+
+def add_legend(volume_node: Any, title: str) -> Any:
+    """The colour bar of a map, with its title, in every slice view that shows the map; returns its display node."""
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume_node)
+    legend.SetTitleText(title)
+    legend.SetLabelFormat("%.1f")
+    legend.SetMaxNumberOfColors(ENTRIES)
+    legend.SetNumberOfLabels(5)
+    legend.SetSize(0.12, 0.45)  # of the view's width and height
+    legend.SetPosition(0.97, 0.5)
+    return legend
 
 
 def _heat_colours() -> list[tuple[tuple[float, ...], str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import vtk
 
 from ..errors import InputError
 from ..evaluation import csv_of, mask_metrics, mean_metrics, rows_of, target_registration_error
+from .label_grid import LabelGrid, box_around
 from .points import points_from_markups
 from .structures import Match, match_structures, structures_of
 from .transaction import all_or_nothing
@@ -58,19 +59,34 @@ def compare_nodes(
         matches = match_structures(
             structures_of(fixedNode), structures_of(movingNode, before_registration=before_registration)
         )
+    steps = compare_matches(matches, transform, reference)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def compare_matches(
+    matches: Sequence[Match], transform: sitk.Transform, reference: sitk.Image
+) -> Generator[str, None, dict[str, Any]]:
+    """The work of `compare_nodes` structure by structure: yields the name of the next one, returns the figures.
+
+    So that an application can show how far it is and stay alive in between.
+    """
     if not matches:
         raise InputError("There is nothing to compare: both segmentations are empty.")
+    grids = {"before": LabelGrid(reference), "after": LabelGrid(reference, transform)}
     entries: dict[str, Any] = {}
     for number, match in enumerate(matches, start=1):
-        empty = np.zeros(reference.GetSize()[::-1], bool)
-        fixed = match.fixed.mask(reference) if match.fixed else empty
-        masks = {
-            "before": match.moving.mask(reference) if match.moving else empty,
-            "after": match.moving.mask(reference, transform) if match.moving else empty,
-        }
-        figures = {when: mask_metrics(fixed, mask, reference.GetSpacing()) for when, mask in masks.items()}
+        yield match.name
+        figures = {}
+        for when, grid in grids.items():
+            box = box_around([grids["before"].box(match.fixed), grid.box(match.moving)])
+            masks = grids["before"].mask(match.fixed, box), grid.mask(match.moving, box)
+            figures[when] = mask_metrics(*masks, reference.GetSpacing())
         entries[str(number)] = {"name": match.name, "matched_by": match.by, **figures}
-    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
+    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in grids}
     return {"labels": entries, "mean": means}
 
 

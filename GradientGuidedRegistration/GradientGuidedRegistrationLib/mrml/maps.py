@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..evaluation import jacobian_determinant
 from ..registration.grid import Grid, antialiased, covering_grid
 from ..registration.intensity import normalize
-from .colours import JACOBIAN_RANGE, colour_node
+from .colours import JACOBIAN_RANGE, add_legend, colour_node
 from .images import image_from_node, volume_node_from_image
 from .transaction import all_or_nothing
 
@@ -55,12 +55,13 @@ def gradient_map_node(
     gradient = gradient_map(image_from_node(volumeNode, before_registration=before_registration), spacing)
     if reference is not None:
         gradient = Grid.of(reference).resample(gradient, transform)
-    return _shown(gradient, name or f"{volumeNode.GetName()} gradient map", scene, "gradient", (0.0, 1.0))
+    name = name or f"{volumeNode.GetName()} gradient map"
+    return _shown(gradient, name, scene, "gradient", (0.0, 1.0), "Edge strength")
 
 
 def jacobian_node(field: sitk.Image, name: str, scene: Any) -> Any:
     """A new volume node with the Jacobian determinant of x + u(x) (LPS mm); folding is yellow."""
-    node = _shown(jacobian_determinant(field), name, scene, "jacobian", JACOBIAN_RANGE)
+    node = _shown(jacobian_determinant(field), name, scene, "jacobian", JACOBIAN_RANGE, "Volume change")
     node.GetDisplayNode().SetInterpolate(False)  # a folded voxel must not be averaged away
     return node
 
@@ -68,8 +69,17 @@ def jacobian_node(field: sitk.Image, name: str, scene: Any) -> Any:
 def disagreement_node(image_field: sitk.Image, gradient_field: sitk.Image, name: str, scene: Any) -> Any:
     """A new volume node with the distance (mm) between the branches' fields: where to trust the result less."""
     distance = sitk.Cast(sitk.VectorMagnitude(image_field - gradient_field), sitk.sitkFloat32)
+    return _distance_node(distance, name, scene, "Disagreement (mm)")
+
+
+def expected_error_node(expected_error: sitk.Image, name: str, scene: Any) -> Any:
+    """A new volume node with the error (mm) that a result expects of itself, from black (0) to bright yellow."""
+    return _distance_node(sitk.Cast(expected_error, sitk.sitkFloat32), name, scene, "Expected error (mm)")
+
+
+def _distance_node(distance: sitk.Image, name: str, scene: Any, title: str) -> Any:
     largest = float(np.percentile(sitk.GetArrayViewFromImage(distance), 99.5))
-    return _shown(distance, name, scene, "distance", (0.0, max(largest, 2.0)))
+    return _shown(distance, name, scene, "distance", (0.0, max(float(np.ceil(largest)), 2.0)), title)
 
 
 def checkerboard(fixed: sitk.Image, warped: sitk.Image, tile_mm: float = 25.0) -> sitk.Image:
@@ -86,12 +96,22 @@ def checkerboard(fixed: sitk.Image, warped: sitk.Image, tile_mm: float = 25.0) -
 
 
 def split(fixed: sitk.Image, warped: sitk.Image, axis: int = 0, share: float = 0.5) -> sitk.Image:
-    """`fixed` on the low side of a plane across a grid axis (0, 1, 2 for i, j, k) at `share` of it, `warped` beyond."""
+    """One image on either side of a plane, each normalised to [0, 1]; on the grid of `fixed`, float32.
+
+    Args:
+        axis: of the patient, across which the plane lies: 0, 1 or 2 for LPS. `fixed` is on the patient's right, front
+            or lower side of it, `warped` on the other.
+        share: 0 to 1, where the plane is in the extent of `fixed` along that axis.
+    """
     if not 0.0 <= share <= 1.0:
         raise InputError(f"The split is at {share:g} of the image; give 0 to 1.")
     first, second = _both(fixed, warped)
-    index = np.arange(fixed.GetSize()[axis]).reshape([-1 if a == axis else 1 for a in (2, 1, 0)])
-    return Grid.of(fixed).image(np.where(index < share * fixed.GetSize()[axis], first, second))
+    steps = np.array(fixed.GetDirection()).reshape(3, 3)[axis] * fixed.GetSpacing()
+    i, j, k = (step * np.arange(count) for step, count in zip(steps, fixed.GetSize()))
+    position = k[:, None, None] + j[None, :, None] + i[None, None, :]
+    half = np.abs(steps).sum() / 2  # an image ends at the faces of its voxels
+    low, high = position.min() - half, position.max() + half
+    return Grid.of(fixed).image(np.where(position < low + share * (high - low), first, second))
 
 
 def mixed_node(kind: str, fixedNode: Any, warpedNode: Any, scene: Any, **options: Any) -> Any:
@@ -110,11 +130,14 @@ def _both(fixed: sitk.Image, warped: sitk.Image) -> list[np.ndarray]:
     return [sitk.GetArrayFromImage(image).astype(np.float32) for image in images]
 
 
-def _shown(image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float]) -> Any:
+def _shown(
+    image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float], legend: str
+) -> Any:
     with all_or_nothing(scene):
         node = volume_node_from_image(image, name, scene)
         node.GetDisplayNode().SetAndObserveColorNodeID(colour_node(kind, scene).GetID())
         _set_window(node, limits)
+        add_legend(node, legend)
     return node
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import InputError
 from .geometry import RESULT_ATTRIBUTE, result_above
+from .transaction import remove_node
 from .transforms import observe_transform
 
 
@@ -31,7 +32,7 @@ def move_into(source: Any, target: Any) -> Any:
             target.CreateDefaultDisplayNodes()
     target.SetAttribute(RESULT_ATTRIBUTE, "1")
     target.EndModify(was_modifying)
-    source.GetScene().RemoveNode(source)
+    remove_node(source, source.GetScene())
     return target
 
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
 
 from ..errors import InputError
 from ..registration.result import Result
-from .evaluation_nodes import compare_nodes, plot_nodes_from_table, table_node_from_comparison
+from .evaluation_nodes import (
+    compare_matches,
+    compare_nodes,
+    landmark_table_node,
+    plot_nodes_from_table,
+    table_node_from_comparison,
+)
 from .images import image_from_node, volume_node_from_image
-from .maps import disagreement_node, gradient_map_node, jacobian_node, mixed_node
-from .structures import match_structures, structures_of
-from .transaction import all_or_nothing
-from .views import ViewState, clear_foreground, flicker, show_in_slices
+from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
+from .outlines import FIXED_COLOUR, MOVING_COLOUR, outline_node
+from .structures import Match, match_structures, structures_of
+from .transaction import all_or_nothing, remove_node
+from .transforms import transform_node_from_field
+from .views import ViewState, clear_foreground, flicker, show_deformation, show_in_slices, three_up
 
 GRADIENT_MAPS = ("fixed", "before", "after")
+MEASURES = ("dice", "asd_mm", "hd95_mm")
 
 
 class Comparison(NamedTuple):
-    """Overlap of two segmentations: the figures, their table node, and chart nodes for Dice and ASD."""
+    """Overlap of two segmentations: the figures, their table node, and chart nodes for Dice, ASD and HD95."""
 
     figures: dict[str, Any]
     table: Any
-    charts: tuple[Any, Any]
+    charts: tuple[Any, Any, Any]
 
 
 class Review:
@@ -52,11 +64,11 @@ class Review:
 
     def checkerboard(self, tile_mm: float = 25.0) -> Any:
         """Squares of the two images in turn, in one volume node, which is returned."""
-        return self._alone(("checkerboard", tile_mm), lambda: self._mixed("checkerboard", tile_mm=tile_mm))
+        return self._mixed("checkerboard", tile_mm=tile_mm)
 
     def split(self, axis: int = 0, share: float = 0.5) -> Any:
-        """One image on either side of a plane, in one volume node, which is returned."""
-        return self._alone(("split", axis, share), lambda: self._mixed("split", axis=axis, share=share))
+        """One image on either side of a plane, in one volume node, which is returned; `axis` as for `maps.split`."""
+        return self._mixed("split", axis=axis, share=share)
 
     def gradient_map(self, which: str = "after", opacity: float = 0.6) -> Any:
         """A gradient map in colour over the fixed image; returns its volume node.
@@ -102,6 +114,66 @@ class Review:
             opacity,
         )
 
+    def expected_error(self, opacity: float = 0.6) -> Any:
+        """The error (mm) that the result expects of itself over the fixed image; returns its volume node.
+
+        Raises:
+            InputError: the result says nothing about its error.
+        """
+        image = getattr(self.result, "expected_error", None)
+        if image is None:
+            raise InputError("This result comes without an estimate of its error.")
+        return self._over("expected error", lambda: expected_error_node(image, "Expected error", self.scene), opacity)
+
+    def deformation(self, mode: str) -> None:
+        """Draw the deformation over the fixed image as a warped "grid" or as "glyphs"; "off" takes it away."""
+
+        def make() -> Any:
+            return transform_node_from_field(self.result.field, "Deformation", self.scene)
+
+        if mode != "off" or "deformation" in self._made:
+            show_deformation(self._node("deformation", make), mode, regionNode=self.fixedNode)
+
+    def outlines(self, fixedLabelsNode: Any, movingLabelsNode: Any) -> tuple[Any, Any]:
+        """Draw the outlines of both images' structures, the moving ones registered; returns their nodes."""
+        reference = image_from_node(self.fixedNode)
+        identity = sitk.Transform(3, sitk.sitkIdentity)
+        sides = (
+            (fixedLabelsNode, identity, FIXED_COLOUR),
+            (movingLabelsNode, self.result.transform, MOVING_COLOUR),
+        )
+        self.hide_outlines()
+        nodes = tuple(
+            outline_node(labels, transform, reference, f"{labels.GetName()} outlines", colour, self.scene)
+            for labels, transform, colour in sides
+        )
+        self._made.update({("outlines", side): node.GetID() for side, node in enumerate(nodes)})
+        return nodes
+
+    def hide_outlines(self) -> None:
+        """Take the outlines away."""
+        for side in (0, 1):
+            self._remove(self._made.pop(("outlines", side), None))
+
+    def three_up(self) -> None:
+        """Axial, coronal and sagittal view side by side, linked; `restore_layout` goes back."""
+        three_up(self.scene)
+        show_in_slices(self.scene)
+
+    def restore_layout(self) -> None:
+        """The layout and the linking of the views that there were when the review began."""
+        self._before.restore_layout(self.scene)
+
+    def landmarks(self, fixedPointsNode: Any, movingPointsNode: Any) -> tuple[Any, np.ndarray]:
+        """The error (mm) of pairs of landmarks before and after, as for `landmark_table_node`."""
+        name = f"{self.movingNode.GetName()} landmark errors"
+        return landmark_table_node(fixedPointsNode, movingPointsNode, self.result.transform, name, self.scene)
+
+    def compare_matches(self, matches: list[Match]) -> Generator[str, None, Comparison]:
+        """The work of `compare` structure by structure: yields the name of the next one, returns the comparison."""
+        figures = yield from compare_matches(matches, self.result.transform, image_from_node(self.fixedNode))
+        return self._tabulated(figures)
+
     def compare(
         self, fixedSegmentationNode: Any, movingSegmentationNode: Any, by_hand: dict[str, str | None] | None = None
     ) -> Comparison:
@@ -118,10 +190,7 @@ class Review:
             image_from_node(self.fixedNode),
             matches,
         )
-        with all_or_nothing(self.scene):
-            table = table_node_from_comparison(figures, f"{self.movingNode.GetName()} overlap", self.scene)
-            dice, asd = (plot_nodes_from_table(table, measure, self.scene) for measure in ("dice", "asd_mm"))
-        return Comparison(figures, table, (dice, asd))
+        return self._tabulated(figures)
 
     def warped(self) -> Any:
         """The registered moving image on the grid of the fixed one, as a volume node."""
@@ -135,13 +204,22 @@ class Review:
         return self._node("warped", make)
 
     def close(self) -> None:
-        """Take the volumes out of the scene and show what was shown before."""
+        """Take all that the review made for looking out of the scene and show what was shown before."""
         for node_id in self._made.values():
-            node = self.scene.GetNodeByID(node_id)
-            if node is not None:
-                self.scene.RemoveNode(node)
+            self._remove(node_id)
         self._made.clear()
         self._before.restore(self.scene)
+
+    def _remove(self, node_id: str | None) -> None:
+        node = self.scene.GetNodeByID(node_id) if node_id is not None else None
+        if node is not None:
+            remove_node(node, self.scene)
+
+    def _tabulated(self, figures: dict[str, Any]) -> Comparison:
+        with all_or_nothing(self.scene):
+            table = table_node_from_comparison(figures, f"{self.movingNode.GetName()} overlap", self.scene)
+            charts = tuple(plot_nodes_from_table(table, measure, self.scene) for measure in MEASURES)
+        return Comparison(figures, table, charts)
 
     def _node(self, key: Any, make: Callable[[], Any]) -> Any:
         node = self.scene.GetNodeByID(self._made[key]) if key in self._made else None
@@ -151,10 +229,11 @@ class Review:
         return node
 
     def _mixed(self, kind: str, **options: Any) -> Any:
-        return mixed_node(kind, self.fixedNode, self.warped(), self.scene, **options)
-
-    def _alone(self, key: Any, make: Callable[[], Any]) -> Any:
-        node = self._node(key, make)
+        """Show a mixture alone; one of the same kind with other options gives way to it."""
+        key = (kind, *options.values())
+        for other in [other for other in self._made if isinstance(other, tuple) and other[0] == kind and other != key]:
+            self._remove(self._made.pop(other))
+        node = self._node(key, lambda: mixed_node(kind, self.fixedNode, self.warped(), self.scene, **options))
         clear_foreground(self.scene)
         show_in_slices(self.scene, node)
         return node

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import slicer
 
 from .images import volume_node_from_image
-from .transaction import all_or_nothing
+from .transaction import all_or_nothing, remove_node
 
 
 def load_phantom(folder: str | Path, scene: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _segmentation(image: sitk.Image, title: str, names: dict[int, str], scene: A
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetVisibility2DFill(False)  # outlines, so that the images are seen
     slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(labels, node)
-    scene.RemoveNode(labels)
+    remove_node(labels, scene)
     segmentation = node.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(index)

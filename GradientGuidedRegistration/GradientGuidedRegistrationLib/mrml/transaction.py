@@ -1,4 +1,4 @@
-"""Changes of the scene that happen whole or not at all."""
+"""Changes of the scene that happen whole or not at all, and nodes that go without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def all_or_nothing(scene: Any) -> Iterator[None]:
             if scene.IsNodePresent(node):  # removing one may have taken its display or storage node along
                 scene.RemoveNode(node)
         raise
+
+
+def remove_node(node: Any, scene: Any) -> None:
+    """Take a displayable node out of the scene with its display nodes, which the scene itself would keep."""
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    scene.RemoveNode(node)
+    for display in displays:
+        if display is not None and scene.IsNodePresent(display):
+            scene.RemoveNode(display)
 
 
 def _nodes(scene: Any) -> list[Any]:

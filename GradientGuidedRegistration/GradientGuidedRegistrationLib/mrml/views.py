@@ -156,6 +156,10 @@ class ViewState:
             node.SetForegroundVolumeID(_present(scene, state["foreground"]))
             node.SetLabelVolumeID(_present(scene, state["label"]))
             node.SetForegroundOpacity(state["opacity"])
+        self.restore_layout(scene)
+
+    def restore_layout(self, scene: Any) -> None:
+        """The layout and which views are linked, not what they show."""
         for node in slice_composites(scene):
             if node.GetID() in self.composites:
                 node.SetLinkedControl(self.composites[node.GetID()]["linked"])

@@ -21,6 +21,7 @@ def step_name(step: str) -> str:
         "assemble": _("Building the transform"),
         "done": _("Finishing"),
         "phantom": _("Generating an artificial patient"),
+        "report": _("Drawing the figures"),
     }.get(step, step)
 
 

@@ -1,92 +1,117 @@
-"""The section «Check the result»: what the registration says of itself, the undo, and «Apply to…»."""
+"""The section «Check the result»: what a registration says of itself, and the parts to look, measure and report."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import InputError
+from .apply_section import ApplySection
+from .landmarks_section import LandmarksSection
+from .shown_result import ShownResult
+from .structures_section import StructuresSection
+from .verdict import summary, verdict_html
+from .view_section import ViewSection
 
 
 class ResultSection:
-    """Shows the last result of the current parameter set. Nodes by ID: they may be gone at any time."""
+    """Shows one of the results since the scene was opened: the last one, or the one that the user chooses.
 
-    def __init__(self, ui: Any, logic: Any) -> None:
-        self.ui, self.logic = ui, logic
-        self._ids: dict[str, str] = {}
-        self._updating = False
-        ui.sideComboBox.addItems([_("The moving volume (CT)"), _("The fixed volume (MR)")])
-        ui.registeredCheckBox.toggled.connect(self._toggle)
-        ui.applyButton.clicked.connect(self._apply)
-        ui.applySelector.currentNodeChanged.connect(self.update)
-        ui.sideComboBox.currentIndexChanged.connect(self.update)
+    Args:
+        ui: the widgets of the panel.
+        logic: `GradientGuidedRegistrationLogic`.
+        write_report: write_report(shown, folder, segmentation nodes) starts to write a report in the background.
+    """
 
-    def show(self, nodes: Any, movingNode: Any) -> None:
+    def __init__(self, ui: Any, logic: Any, write_report: Callable[..., None]) -> None:
+        self.ui, self._logic, self._write_report = ui, logic, write_report
+        self._results: list[ShownResult] = []
+        self._shown: ShownResult | None = None
+        self._filling = False
+        self._views = ViewSection(ui)
+        self._structures = StructuresSection(ui, logic, self._views.attempt)
+        self._landmarks = LandmarksSection(ui)
+        self._apply = ApplySection(ui, logic)
+        self._parts = (self._views, self._structures, self._landmarks, self._apply)
+        ui.resultComboBox.currentIndexChanged.connect(self._choose)
+        ui.reportButton.clicked.connect(self._report)
+        self._show(None)
+
+    def show(self, nodes: Any, fixedNode: Any, movingNode: Any) -> None:
         """Take over the nodes of a registration that has just ended."""
-        roles = {"moving": movingNode, "transform": nodes.transform, "inverse": nodes.inverseTransform}
-        self._ids = {role: node.GetID() for role, node in roles.items() if node is not None}
-        self.ui.resultLabel.text = summary(nodes.result.quality, nodes.result.settings.device)
+        self._results.append(ShownResult(nodes, fixedNode, movingNode, self._logic))
         self.ui.checkCollapsibleButton.collapsed = False
-        self.update()
+        self._show(self._results[-1])
 
     def clear(self) -> None:
-        """There is no result: the scene was closed."""
-        self._ids = {}
-        self.ui.resultLabel.text = _("No registration yet.")
-        self.update()
+        """There is no result any more: the scene was closed, and all nodes with it."""
+        self._results = []
+        self._show(None)
+
+    def close(self) -> None:
+        """The panel goes away: the views show again what they showed before."""
+        self._views.restore()
+        self.clear()
+
+    def pause(self) -> None:
+        """Another module is shown."""
+        self._views.pause()
 
     def update(self, *_args: Any) -> None:
-        """Enable what can be done with the nodes that are still there."""
-        ui, moving, transform = self.ui, self._node("moving"), self._node("transform")
-        self._updating = True
-        ui.registeredCheckBox.enabled = moving is not None and transform is not None
-        ui.registeredCheckBox.checked = ui.registeredCheckBox.enabled and self.logic.isRegistered(moving, transform)
-        self._updating = False
-        ui.applyButton.enabled = not self._missing()
-        ui.applyButton.toolTip = self._missing() or _("Put it under the transform; nothing is hardened.")
+        """Nodes have come or gone, or have been moved: enable what can be done."""
+        for part in self._parts:
+            part.update()
+        possible = self._shown is not None and self._shown.can_be_looked_at
+        self.ui.reportButton.enabled = possible
+        self.ui.reportButton.toolTip = (
+            _("One HTML file with figures, tables and settings, to keep or to send. It has the volumes' names in the "
+              "scene, nothing from DICOM.") if possible else _("Register first.")
+        )  # fmt: skip
 
-    def _missing(self) -> str:
-        if self._node("transform") is None:
-            return _("Register first.")
-        if self.ui.sideComboBox.currentIndex == 1 and self._node("inverse") is None:
-            return _("Tick «Inverse transform» under Output and register again.")
-        return "" if self.ui.applySelector.currentNode() is not None else _("Choose what to apply the transform to.")
+    def report_written(self, path: str) -> None:
+        """Tell where the report is, as a link."""
+        url = Path(path).as_uri()
+        self.ui.reportLabel.text = _("Written: {link}").format(link=f'<a href="{url}">{Path(path).name}</a>')
+        self.ui.reportLabel.visible = True
 
-    def _node(self, role: str) -> Any:
-        return slicer.mrmlScene.GetNodeByID(self._ids[role]) if role in self._ids else None
-
-    def _toggle(self, checked: bool) -> None:
-        moving, transform = self._node("moving"), self._node("transform")
-        if not self._updating and moving is not None and transform is not None:
-            self.logic.setRegistered(moving, transform, checked)
-
-    def _apply(self, *_args: Any) -> None:
-        if self._missing():
-            return
-        role = "inverse" if self.ui.sideComboBox.currentIndex == 1 else "transform"
-        node, transform = self.ui.applySelector.currentNode(), self._node(role)
-        try:
-            self.logic.applyTo(node, transform)
-        except InputError as error:
-            self.ui.resultLabel.text = str(error)
-            return
-        text = _("'{node}' is under '{transform}'. Take it out in the Data module to undo.")
-        self.ui.resultLabel.text = text.format(node=node.GetName(), transform=transform.GetName())
+    def _show(self, shown: ShownResult | None) -> None:
+        if self._shown is not None and self._shown is not shown and self._shown in self._results:
+            self._shown.close()
+        self._shown = shown
+        ui = self.ui
+        self._filling = True
+        ui.resultComboBox.clear()
+        ui.resultComboBox.addItems([result.title for result in self._results])
+        if shown is not None:
+            ui.resultComboBox.currentIndex = self._results.index(shown)
+        self._filling = False
+        ui.resultComboBox.visible = len(self._results) > 1
+        ui.reportLabel.visible = False
+        ui.applyLabel.text = ""
+        quality = shown.result.quality if shown is not None else {}
+        ui.verdictLabel.text = verdict_html(quality)
+        ui.verdictFrame.visible = bool(verdict_html(quality))
+        ui.resultLabel.text = (
+            _("No registration yet.") if shown is None else summary(quality, shown.result.settings.device)
+        )
+        for part in self._parts:
+            part.show(shown)
         self.update()
 
+    def _choose(self, *_args: Any) -> None:
+        index = self.ui.resultComboBox.currentIndex
+        if not self._filling and 0 <= index < len(self._results):
+            self._show(self._results[index])
 
-def summary(quality: dict[str, Any], device: str) -> str:
-    """The figures that a registration gives about itself, with their units."""
-    lengths = quality.get("displacement_mm", {"mean": 0.0, "max": 0.0})
-    figures = {"folding": quality.get("folding_percent", 0.0), **lengths}
-    information = quality.get("mutual_information")
-    lines = [
-        _("Displacement: {mean:.1f} mm on average, {max:.1f} mm at most.").format(**figures),
-        _("Folding: {folding:.2f} % of the volume. Computed on: {device}.").format(**figures, device=device),
-    ]
-    if information:
-        lines.append(_("Mutual information: {before:.3f} before, {after:.3f} after.").format(**information))
-    lines.append(_("Look at the borders of the organs before you use it."))
-    return "\n".join(lines)
+    def _report(self, *_args: Any) -> None:
+        start = slicer.app.userSettings().value("GradientGuidedRegistration/ReportFolder", "")
+        folder = qt.QFileDialog.getExistingDirectory(self.ui.reportButton, _("Folder for the report"), start)
+        if not folder or self._shown is None:
+            return
+        slicer.app.userSettings().setValue("GradientGuidedRegistration/ReportFolder", folder)
+        name = "".join(letter if letter.isalnum() or letter in "-_ " else "_" for letter in self._shown.title)
+        self._write_report(self._shown, Path(folder) / name, self._structures.nodes)

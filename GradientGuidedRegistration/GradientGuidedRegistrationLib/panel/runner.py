@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -29,15 +30,17 @@ class Runner:
         logic: `GradientGuidedRegistrationLogic`.
         on_change: called when a run starts or ends.
         on_sample: called with the nodes of the artificial patient when «Try it» has loaded it.
-        on_result: called with the `RegisteredNodes` and the moving volume node.
+        on_result: called with the `RegisteredNodes` and the fixed and the moving volume node.
+        on_report: called with the path of a report that was written.
     """
 
     def __init__(self, ui: Any, logic: Any, on_change: Callable[[], None], on_sample: Callable[[dict[str, Any]], None],
-                 on_result: Callable[[Any, Any], None]) -> None:  # fmt: skip
+                 on_result: Callable[[Any, Any, Any], None], on_report: Callable[[str], None]) -> None:  # fmt: skip
         self.logic = logic
         self.progress = ProgressSection(ui)
         self.queue = RunQueue(self._changed, self.progress.show_event, self._ended)
         self._on_change, self._on_sample, self._on_result = on_change, on_sample, on_result
+        self._on_report = on_report
         self._failed: Run | None = None
         ui.tryButton.clicked.connect(self.generate_sample)
         ui.clearQueueButton.clicked.connect(lambda *_args: self.queue.clear())
@@ -65,6 +68,20 @@ class Runner:
                 initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
                 movingMaskNode=parameters.movingMask,
             )  # fmt: skip
+        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
+            run.discard()
+            self.progress.show_error(run.title, Outcome("input", str(error)))
+            return
+        self._add(run)
+
+    def report(self, shown: Any, folder: Path, structures: tuple[Any, Any]) -> None:
+        """Write the report of a `ShownResult` into a folder; with segmentations of both volumes, with their table."""
+        self.progress.clear_error()
+        run = Run("report", _("Report on {title}").format(title=shown.title))
+        run.options["request"] = {"directory": str(folder), "title": shown.title}
+        try:
+            self.logic.writeReportJob(
+                run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures)
         except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
             run.discard()
             self.progress.show_error(run.title, Outcome("input", str(error)))
@@ -109,7 +126,7 @@ class Runner:
     def _ended(self, run: Run, outcome: Outcome) -> None:
         if outcome.kind == "finished":
             try:
-                self._finish(run)
+                self._finish(run, outcome)
             except Exception as error:  # the scene is as it was; the user reads why, and the log has it all
                 logging.exception("The result could not be put into the scene")
                 outcome = Outcome("input", str(error))
@@ -120,8 +137,11 @@ class Runner:
         else:
             run.discard()
 
-    def _finish(self, run: Run) -> None:
-        """Make nodes of what a run left in its folder."""
+    def _finish(self, run: Run, outcome: Outcome) -> None:
+        """Make nodes of what a run left in its folder, or tell where its report is."""
+        if run.task == "report":
+            self._on_report(outcome.values["path"])
+            return
         if run.task == "phantom":
             nodes = self.logic.loadPhantom(run.folder / RESULT)
             _show_layers(nodes["fixed"], nodes["moving"], fit=True)
@@ -138,7 +158,7 @@ class Runner:
             warpedVolumeNode=nodes.get("warpedVolume"),
         )  # fmt: skip
         _show_layers(fixed, moving)
-        self._on_result(made, moving)
+        self._on_result(made, fixed, moving)
 
     def _discard_failed(self) -> None:
         failed, self._failed = self._failed, None
