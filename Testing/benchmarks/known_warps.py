@@ -27,8 +27,11 @@ from GradientGuidedRegistrationLib.registration.grid import Grid, covering_grid
 def smooth_field(grid: Grid, amplitude: float, width: float, seed: int) -> sitk.Image:
     """Return a random displacement field (LPS mm), Gaussian smoothness ``width`` mm, largest length ``amplitude``."""
     random = np.random.default_rng(seed)
-    noise = [grid.image(random.normal(size=grid.shape)) for _ in range(3)]
-    field = sitk.Compose([sitk.SmoothingRecursiveGaussian(component, width) for component in noise])
+    rim = int(np.ceil(3 * width / grid.spacing[0]))  # smoothed noise is many times larger at the border of its grid
+    wide = grid.padded(rim)
+    noise = [wide.image(random.normal(size=wide.shape)) for _ in range(3)]
+    field = sitk.Compose([sitk.SmoothingRecursiveGaussian(component, width)[rim:-rim, rim:-rim, rim:-rim]
+                          for component in noise])  # fmt: skip
     longest = np.linalg.norm(sitk.GetArrayViewFromImage(field), axis=-1).max()
     return grid.image(sitk.GetArrayFromImage(field) * (amplitude / longest))
 

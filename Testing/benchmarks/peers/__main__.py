@@ -97,6 +97,8 @@ def notes(rows: list[dict], options: argparse.Namespace) -> list[str]:
         "memory of the process.",
         "convexAdam has no linear stage: outside the group common it starts from our linear alignment (row linear), "
         "whose time is not in its own, and runs on an isotropic grid over the fixed field of view.",
+        "TRE: against the known warp and motion. Patients were not quite aligned as scanned: TRE aligned counts the "
+        "rigid alignment that mutual information finds before the warp as part of the truth.",
         f"Threads: {options.threads}.",
     ]
     if len({row["run"] for row in rows} - {None}) > 1:

@@ -13,10 +13,10 @@ class CaseFolder:
     """Files of a case.
 
     Attributes:
-        path: holds fixed.mha and moving.mha (scanner units), fixed_scaled.mha and moving_scaled.mha (windowed to
-            [0, 1], for the peers), grid.mha (the isotropic grid over the fixed field of view on which every method
-            gives its field), valid.mha (where the fixed image is measured), truth.npz (points and their true targets,
-            LPS mm), labels of phantoms, and a folder for each method.
+        path: holds fixed.mha and moving.mha (scanner units), clipped.mha (the moving image for the peers), grid.mha
+            (the isotropic grid over the fixed field of view on which every method gives its field), valid.mha (where
+            the fixed image is measured), truth.npz (points and their true targets, LPS mm), labels of phantoms, and a
+            folder for each method.
     """
 
     path: Path
@@ -38,9 +38,10 @@ class CaseFolder:
         return self.path / name
 
     def linear(self) -> sitk.Transform:
-        """The linear alignment of this extension, fixed to moving points; the identity where it was not run."""
-        file = self.method("linear") / "linear.tfm"
-        return sitk.ReadTransform(str(file)) if file.is_file() else sitk.Transform(3, sitk.sitkIdentity)
+        """The linear alignment of this extension, fixed to moving points; the identity for images on one grid."""
+        if self.path.parent.name == "common":
+            return sitk.Transform(3, sitk.sitkIdentity)
+        return sitk.ReadTransform(str(self.method("linear") / "linear.tfm"))
 
 
 def field_of(transform: sitk.Transform, grid: sitk.Image) -> sitk.Image:

@@ -16,8 +16,8 @@ from known_warps import moved, spoiled, tissue_points
 
 from GradientGuidedRegistrationLib.evaluation import label_metrics, mean_metrics
 from GradientGuidedRegistrationLib.registration import read_image
-from GradientGuidedRegistrationLib.registration.grid import covering_grid
-from GradientGuidedRegistrationLib.registration.intensity import normalize
+from GradientGuidedRegistrationLib.registration.grid import Grid, covering_grid
+from GradientGuidedRegistrationLib.registration.intensity import CT_WINDOW_HU, normalize
 from GradientGuidedRegistrationLib.training.phantom import LABELS, ORGANS, phantom_images
 
 GROUPS = {
@@ -29,6 +29,7 @@ STS_CASES = ("STS_010", "STS_023", "STS_047")
 _FIRST_SEED = {"common": 100, "scanner": 200}
 _DICE_BEFORE = (0.75, 0.85)
 _POINTS = 2000
+_PEERS_WINDOW_HU = {"common": (-1000.0, 1000.0), "scanner": (-1000.0, 1000.0), "sts": CT_WINDOW_HU}
 _GRID_MM = {"common": 1.0, "scanner": 1.3, "sts": 2.0}
 _WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
 SCORED = {LABELS.index(organ): organ for organ in ORGANS}
@@ -36,12 +37,16 @@ SCORED = {LABELS.index(organ): organ for organ in ORGANS}
 
 @dataclass(frozen=True)
 class Pair:
-    """Images in LPS mm, and points of the fixed image with their true places in the moving one."""
+    """Images in LPS mm, and points of the fixed image with their true places in the moving one.
+
+    `aligned_targets` are the places if the pair, which was near alignment as scanned, is first aligned rigidly.
+    """
 
     fixed: sitk.Image
     moving: sitk.Image
     points: np.ndarray
     targets: np.ndarray
+    aligned_targets: np.ndarray | None = None
     fixed_labels: sitk.Image | None = None
     moving_labels: sitk.Image | None = None
 
@@ -58,7 +63,7 @@ def case_folders(group: str, count: int, data: Path | None, output: Path, redo: 
         folder = CaseFolder(output / "cases" / group / name)
         if redo or not (folder.path / "truth.npz").is_file():
             shutil.rmtree(folder.path, ignore_errors=True)
-            _write(_sts(name, number, data) if group == "sts" else _phantom(group, int(name)), _GRID_MM[group], folder)
+            _write(_sts(name, number, data) if group == "sts" else _phantom(group, int(name)), group, folder)
         yield folder
 
 
@@ -94,20 +99,38 @@ def _sts(name: str, number: int, data: Path | None) -> Pair:
     fixed, ct = (read_image(data / name / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
     moving, truth = spoiled(ct, _WARP, seed=number)
     points = tissue_points(fixed, _POINTS)
-    return Pair(fixed, moving, points, moved(truth, points))
+    return Pair(fixed, moving, points, moved(truth, points), moved(truth, moved(_as_scanned(fixed, ct), points)))
 
 
-def _write(pair: Pair, spacing: float, folder: CaseFolder) -> None:
+def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
+    """Rigid alignment of a pair as scanned, by mutual information and Powell's method: none of the methods' own."""
+    registration = sitk.ImageRegistrationMethod()
+    registration.SetMetricAsMattesMutualInformation(32)
+    registration.SetMetricSamplingStrategy(registration.RANDOM)
+    registration.SetMetricSamplingPercentage(0.15, 1)
+    registration.SetInterpolator(sitk.sitkLinear)
+    motion = sitk.Euler3DTransform()
+    motion.SetCenter(Grid.of(fixed).center.tolist())
+    registration.SetInitialTransform(motion, inPlace=True)
+    registration.SetOptimizerAsPowell(20, 50, 0.5, 1e-3, 1e-6)
+    registration.SetOptimizerScales([100.0] * 3 + [1.0] * 3)
+    registration.SetShrinkFactorsPerLevel([2, 1])
+    registration.SetSmoothingSigmasPerLevel([2, 1])
+    registration.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    registration.Execute(sitk.Cast(fixed, sitk.sitkFloat32), sitk.Clamp(ct, sitk.sitkFloat32, *CT_WINDOW_HU))
+    return motion
+
+
+def _write(pair: Pair, group: str, folder: CaseFolder) -> None:
     folder.path.mkdir(parents=True)
-    grid = covering_grid(pair.fixed, spacing)
+    grid = covering_grid(pair.fixed, _GRID_MM[group])
     folder.write("grid", grid.image(np.zeros(grid.shape, np.uint8)))
-    for name, image in (("fixed", pair.fixed), ("moving", pair.moving)):
-        folder.write(name, image)
-        normalized = normalize(image)
-        folder.write(f"{name}_scaled", normalized.image)
-        if name == "fixed":
-            folder.write("valid", normalized.valid)
+    folder.write("fixed", pair.fixed)
+    folder.write("moving", pair.moving)
+    folder.write("clipped", sitk.Clamp(pair.moving, sitk.sitkFloat32, *_PEERS_WINDOW_HU[group]))
+    folder.write("valid", normalize(pair.fixed).valid)
     if pair.fixed_labels is not None and pair.moving_labels is not None:
         folder.write("fixed_labels", pair.fixed_labels)
         folder.write("moving_labels", pair.moving_labels)
-    np.savez(folder.path / "truth.npz", points=pair.points, targets=pair.targets)
+    truth = {"points": pair.points, "targets": pair.targets, "aligned_targets": pair.aligned_targets}
+    np.savez(folder.path / "truth.npz", **{name: array for name, array in truth.items() if array is not None})

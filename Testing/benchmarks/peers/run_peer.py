@@ -1,7 +1,8 @@
 """One registration by a peer in a process of its own, in the peers' environment: run_peer.py CASE METHOD THREADS.
 
-Every peer runs as its documentation says, at its defaults, on the images as it does best with them. `seconds` is the
-registration alone: no imports, no files, no sampling of the result for the measures.
+Every peer runs as its documentation says, at its defaults, with the CT clipped to the range in which it does best on a
+group: +-1000 HU on phantoms, soft tissue on patients. `seconds` is the registration alone: no imports, no files, no
+sampling of the result for the measures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def syn(case: CaseFolder, threads: int) -> Outcome:
     """ANTsPy: centre of mass, affine, SyN, with Mattes mutual information."""
     import ants
 
-    fixed, moving, grid = (ants.image_read(str(case.file(n))) for n in ("fixed_scaled", "moving_scaled", "grid"))
+    fixed, moving, grid = (ants.image_read(str(case.file(n))) for n in ("fixed", "clipped", "grid"))
     imports = since_start()
     with tempfile.TemporaryDirectory() as folder:
 
@@ -46,7 +47,7 @@ def elastix(case: CaseFolder, threads: int) -> Outcome:
     """itk-elastix: rigid, affine and B-spline with its default parameter maps (advanced Mattes mutual information)."""
     import itk
 
-    fixed, moving = (itk.imread(str(case.file(name)), itk.F) for name in ("fixed_scaled", "moving_scaled"))
+    fixed, moving = (itk.imread(str(case.file(name)), itk.F) for name in ("fixed", "clipped"))
     parameters = itk.ParameterObject.New()
     for stage in ("rigid", "affine", "bspline"):
         parameters.AddParameterMap(parameters.GetDefaultParameterMap(stage))
@@ -81,7 +82,6 @@ def convexadam(case: CaseFolder, threads: int) -> Outcome:
 
     It has no linear stage and no geometry: it gets the moving image on an isotropic grid over the fixed field of view,
     through the linear alignment of this extension where the case has one. Its seconds do not include that alignment.
-    It gets the images in scanner units: with the CT in a window its error and its folding are much larger.
     """
     import torch
     from convexAdam.convex_adam_MIND import convex_adam_pt
@@ -89,7 +89,7 @@ def convexadam(case: CaseFolder, threads: int) -> Outcome:
     torch.set_num_threads(threads)
     grid, linear = case.image("grid"), case.linear()
     imports = since_start()
-    fixed, moving = (_antialiased(case.image(n), grid) for n in ("fixed", "moving"))
+    fixed, moving = (_antialiased(case.image(n), grid) for n in ("fixed", "clipped"))
     arrays = [
         sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, _lowest(image)))
         for image, transform in ((fixed, sitk.Transform(3, sitk.sitkIdentity)), (moving, linear))
