@@ -308,9 +308,15 @@ class Trainer:
 
 
 def _start_network(settings: TrainingSettings) -> RegistrationNetwork:
+    """A new network, or that of the weights file. Weights of `average` start `gated` as well: an untrained gate is ½."""
     if settings.weights is None:
         return build_network(settings.method)
-    return load_weights(settings.weights, settings.method)
+    start = load_weights(settings.weights)
+    if (start.name, settings.method) != ("average", "gated"):
+        return load_weights(settings.weights, settings.method)
+    network = build_network(settings.method, **start.options)
+    network.load_state_dict(start.state_dict(), strict=False)
+    return network
 
 
 def _goodness(figures: dict[str, float | None]) -> float:
