@@ -3,32 +3,89 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from .errors import Cancelled, InputError
+from .errors import Cancelled, InputError, is_gpu_error, is_memory_error
 
 _WIDTH = 28
 
 
-def run_command(work: Callable[[], int]) -> int:
-    """Return the exit status of ``work``: its own, 2 with one line on stderr for bad input, 1 for anything else."""
+def run_command(
+    work: Callable[[], int], program: str = "error", interrupted: str = "cancelled", interrupted_status: int = 1
+) -> int:
+    """Return the exit status of ``work``: its own, 2 for bad input, 1 for anything else, told on stderr.
+
+    SIGTERM is heard like Ctrl+C while the work lasts, so that a batch system's stop leaves no temporary files. The
+    trace of an unexpected error is shown where the environment variable GGR_TRACEBACK is set.
+
+    Args:
+        program: the messages begin with it; "error" also brings a message into one line.
+        interrupted, interrupted_status: what to say and to return after an interruption.
+    """
     try:
-        return work()
+        with _terminable():
+            return work()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _tell(program, meaning(error))
         return 2
     except (KeyboardInterrupt, Cancelled):
-        print("cancelled", file=sys.stderr)
+        print(interrupted if program == "error" else f"{program}: {interrupted}", file=sys.stderr)
+        return interrupted_status
+    except Exception as error:
+        if os.environ.get("GGR_TRACEBACK"):
+            traceback.print_exc()
+        _tell(program, meaning(error))
         return 1
-    except MemoryError:
-        print("error: out of memory; give a coarser --spacing", file=sys.stderr)
-        return 1
-    except Exception:
-        traceback.print_exc()
-        return 1
+
+
+def _tell(program: str, message: str) -> None:
+    print(f"{program}: {' '.join(message.split()) if program == 'error' else message}", file=sys.stderr)
+
+
+def meaning(error: Exception) -> str:
+    """What to tell a user of an exception."""
+    if isinstance(error, InputError):
+        return str(error)
+    if is_memory_error(error):
+        return "out of memory; give a coarser --spacing, close other programs, or choose another --device"
+    if is_gpu_error(error):
+        return f"the GPU failed ({_last_line(error)}); run again, or with --device cpu"
+    if isinstance(error, OSError):
+        return str(error)
+    return (
+        f"unexpected {type(error).__name__}: {_last_line(error)}. "
+        "This is a bug: please report it with what GGR_TRACEBACK=1 in the environment adds to this message"
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no further details"]
+    return lines[-1].strip().rstrip(".")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt; a second one ends the process as ever."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def whole_number(text: str) -> int:

@@ -1,6 +1,11 @@
-"""The two exceptions that cross every wall of the house."""
+"""The two exceptions that cross every wall of the house, and what other people's exceptions mean."""
 
 from __future__ import annotations
+
+_MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "failed to allocate",
+                 "bad allocation", "failed to map segment")  # fmt: skip
+_GPU_WORDS = ("cuda error", "cudnn", "cublas", "nvml", "device-side", "torch not compiled with cuda", "no cuda gpus",
+              "mps backend", "hip error")  # fmt: skip
 
 
 class InputError(ValueError):
@@ -9,3 +14,17 @@ class InputError(ValueError):
 
 class Cancelled(Exception):
     """Raised by a progress callback to stop the work; whoever receives it leaves no trace of the work begun."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whichever device and in whichever library."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error).lower() for words in _MEMORY_WORDS)
+
+
+def is_gpu_error(error: BaseException) -> bool:
+    """Whether an exception says that the GPU failed or is gone; running out of its memory is not meant."""
+    if is_memory_error(error) or not isinstance(error, (RuntimeError, AssertionError)):
+        return False
+    return any(words in str(error).lower() for words in _GPU_WORDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 import sys
 import time
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def read_names(path: Path) -> dict[int, str]:
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
         return {int(label): str(name) for label, name in names.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None
 
 
@@ -143,7 +144,7 @@ def peak_memory_mb() -> float | None:
 
 def _check_request(request: Request) -> None:
     for name, path in request.inputs().items():
-        if not Path(path).exists():
+        if not os.path.exists(path):
             raise InputError(f"The {name.replace('_', ' ')} {path} does not exist; check the path.")
     if request.warped_segmentation is not None and request.moving_segmentation is None:
         raise InputError("A warped segmentation is wanted, but there is no moving segmentation to warp; give one.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +27,12 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         OSError: the file cannot be written, for example because the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix if suffix is None else suffix
-    descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=suffix, dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=suffix, dir=path.parent)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror}; choose another folder.") from None
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -35,9 +40,52 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         _to_disk(temporary)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} cannot be written: {error.strerror or error}; make room or choose another folder."
+        ) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(folder: str | Path) -> Iterator[Path]:
+    """Give a folder beside ``folder`` to fill; it takes the place of ``folder`` when the block ends well.
+
+    What a process that was killed has left of an earlier attempt is removed first. After an error nothing is left.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make sure, where the system can tell, that ``size`` bytes can be written to the file, and leave it empty.
+
+    For writers that do not cope with a full disk. Raises `OSError` when there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+        file.truncate(0)
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:

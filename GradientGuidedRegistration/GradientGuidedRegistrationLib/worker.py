@@ -33,10 +33,9 @@ if __name__ == "__main__":  # run by its path: the library is beside this file, 
 REQUEST, CANCEL, INPUT, RESULT = "request.json", "cancel", "input", "result"
 FINISHED, FAILED, REFUSED, CANCELLED = 0, 1, 2, 3
 _POLL_S = 0.1
+_LARGEST_PHANTOM = 256**3  # voxels
 _GRACE_S = 0.7  # between the request to stop and the end without further ado
 _SAMPLE = {"seed": 7, "shape": (72, 80, 96), "spacing": 3.0, "geometry": "scanner"}
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "failed to allocate",
-                 "bad allocation", "cannot allocate memory")  # fmt: skip
 
 
 class Events:
@@ -68,7 +67,7 @@ class Task:
     def __init__(self, folder: Path, events: Events) -> None:
         self.folder = folder
         self.events = events
-        self.request: dict[str, Any] = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+        self.request = _read_request(folder / REQUEST)
         self._last: tuple[str, float] = ("", -1.0)
 
     def stop_requested(self) -> bool:
@@ -85,10 +84,27 @@ class Task:
             self.events.send("progress", step=step, fraction=round(fraction, 4))
 
 
+def _read_request(path: Path) -> dict[str, Any]:
+    """The request. Raises `InputError` when it is none."""
+    from .errors import InputError
+
+    try:
+        request = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"The request {path} cannot be read ({error}); start the registration again.") from None
+    if not isinstance(request, dict) or request.get("task") not in [*TASKS]:
+        raise InputError(f"The request {path} names none of the tasks {', '.join(TASKS)}; start again.")
+    parent = request.get("parent")
+    if parent is not None and (type(parent) is not int or not 0 < parent < 2**31):
+        raise InputError(f"The request {path} names {parent!r} for its parent process; start again.")
+    return request
+
+
 def register(task: Task) -> dict[str, Any]:
     """Register the pair in `input` into `result`, on the device and grid that its memory allows."""
     from dataclasses import replace
 
+    from .errors import is_gpu_error, is_memory_error
     from .registration import storage
     from .registration.pipeline import register
 
@@ -98,9 +114,10 @@ def register(task: Task) -> dict[str, Any]:
     try:
         result = register(job.fixed, job.moving, settings, progress=task.progress, **options)
     except Exception as error:
-        if settings.device == "cpu" or not is_memory_error(error):
+        if settings.device == "cpu" or not (is_memory_error(error) or is_gpu_error(error)):
             raise
-        task.events.send("note", text="The GPU ran out of memory: going on with the CPU.")
+        what = "ran out of memory" if is_memory_error(error) else "failed"
+        task.events.send("note", text=f"The GPU {what}: going on with the CPU.")
         result = register(job.fixed, job.moving, replace(settings, device="cpu"), progress=task.progress, **options)
     if task.stop_requested():
         task.progress("done", 1.0)
@@ -150,17 +167,36 @@ def phantom(task: Task) -> dict[str, Any]:
     """Generate a CT-MR pair into `result`: fixed.mha, moving.mha, their labels, names.json."""
     from .registration.files import write_image
     from .training.phantom import phantom_images
-    from .whole_files import write_text
+    from .whole_files import replacing_folder, write_text
 
     task.progress("phantom", 0.0)
-    images = phantom_images(**{**_SAMPLE, **task.request.get("options", {})})
+    images = phantom_images(**_phantom_options(task.request.get("options", {})))
     task.progress("phantom", 0.9)
-    part = task.folder / (RESULT + ".part")
-    for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
-        write_image(images[name], part / f"{name}.mha")
-    write_text(part / "names.json", json.dumps({str(value): name for value, name in images["label_names"].items()}))
-    part.rename(task.folder / RESULT)
+    with replacing_folder(task.folder / RESULT) as part:
+        for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
+            write_image(images[name], part / f"{name}.mha")
+        write_text(part / "names.json", json.dumps({str(value): name for value, name in images["label_names"].items()}))
     return {}
+
+
+def _phantom_options(options: Any) -> dict[str, Any]:
+    """The options of a phantom, those that are not given as in the sample. Raises `InputError`."""
+    from .errors import InputError
+
+    if not isinstance(options, dict) or not set(options) <= {*_SAMPLE, "kind"}:
+        raise InputError(f"The options of the phantom are {options!r}; known are {', '.join(_SAMPLE)} and kind.")
+    options = {**_SAMPLE, **options}
+    shape = options["shape"]
+    if not isinstance(shape, (list, tuple)) or len(shape) != 3 or not all(type(n) is int for n in shape):
+        raise InputError(f"The shape of the phantom is {shape!r}; give three whole numbers.")
+    if min(shape) < 16 or shape[0] * shape[1] * shape[2] > _LARGEST_PHANTOM:
+        raise InputError(f"The shape of the phantom is {shape!r}; give at least 16 and not more than 256³ voxels.")
+    if type(options["seed"]) is not int or not 0 <= options["seed"] < 2**32:
+        raise InputError(f"The seed of the phantom is {options['seed']!r}; give a whole number.")
+    spacing = options["spacing"]
+    if type(spacing) not in (int, float) or not 0.1 <= spacing <= 20:
+        raise InputError(f"The spacing of the phantom is {spacing!r}; give 0.1 to 20 mm.")
+    return {**options, "shape": tuple(shape)}
 
 
 def probe(task: Task) -> dict[str, Any]:
@@ -185,19 +221,12 @@ TASKS: dict[str, Callable[[Task], dict[str, Any]]] = {
 }
 
 
-def is_memory_error(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device and in whichever library."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return any(words in str(error).lower() for words in _MEMORY_WORDS)
-
-
 def _free_on_gpu() -> int | None:
     import torch
 
     try:
         return int(torch.cuda.mem_get_info()[0])
-    except RuntimeError:
+    except (RuntimeError, AssertionError):
         return None
 
 
@@ -222,6 +251,8 @@ def run(task: Task) -> int:
 
 
 def _kind(error: Exception) -> str:
+    from .errors import is_memory_error
+
     if is_memory_error(error):
         return "memory"
     torch_missing = isinstance(error, ImportError) and "torch" in (error.name or str(error))
@@ -278,7 +309,13 @@ def main(arguments: list[str]) -> int:
         os.setpgrp()  # a group of its own, so that it can be killed with all that it started
     events = Events(_own_channel())
     events.send("started", pid=os.getpid())
-    task = Task(Path(arguments[0]), events)
+    from .errors import InputError
+
+    try:
+        task = Task(Path(arguments[0]), events)
+    except InputError as error:
+        events.send("failed", kind="input", message=str(error))
+        return REFUSED
     threading.Thread(target=watch, args=(task,), daemon=True).start()
     return run(task)
 

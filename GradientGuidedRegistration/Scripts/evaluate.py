@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -44,23 +45,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     quiet = options.pop("quiet")
     options["shape"] = tuple(options.pop("size")[::-1])
+    from GradientGuidedRegistrationLib.command import run_command
+
+    return run_command(
+        lambda: evaluate(options, quiet), "evaluate.py", "interrupted; the table holds the cases done so far", 130
+    )
+
+
+def evaluate(options: dict[str, Any], quiet: bool) -> int:
+    """Evaluate as the options say, and print the table."""
     from GradientGuidedRegistrationLib import headless
-    from GradientGuidedRegistrationLib.errors import InputError
     from GradientGuidedRegistrationLib.training import EvaluationSettings
 
     def show(step: str, fraction: float) -> None:
         if not quiet and sys.stderr is not None:
             print(f"{100 * fraction:3.0f} %  {step}", file=sys.stderr, flush=True)
 
-    try:
-        logic = headless.load_module().GradientGuidedRegistrationLogic()
-        table = logic.evaluate(EvaluationSettings(**options), progress=show)
-    except InputError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("evaluate.py: interrupted; the table holds the cases done so far", file=sys.stderr)
-        return 130
+    logic = headless.load_module().GradientGuidedRegistrationLogic()
+    table = logic.evaluate(EvaluationSettings(**options), progress=show)
     print(table.text(), end="")
     return 0
 

@@ -52,30 +52,32 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Generate one pair and write it; returns the exit status."""
     options = parse_arguments(arguments)
-    from GradientGuidedRegistrationLib.errors import InputError
+    from GradientGuidedRegistrationLib.command import run_command
+
+    return run_command(lambda: generate(options), "phantom.py", "interrupted", 130)
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Generate the pair and write it."""
     from GradientGuidedRegistrationLib.registration.files import write_image
     from GradientGuidedRegistrationLib.training.phantom import phantom_images
     from GradientGuidedRegistrationLib.whole_files import write_text
 
-    try:
-        images = phantom_images(
-            options.seed,
-            tuple(options.size[::-1]),
-            options.spacing,
-            options.kind,
-            options.device,
-            geometry=options.geometry,
-            strength=options.strength,
-            sequence=options.sequence,
-            phase=options.phase,
-        )
-        for name, file in FILES.items():
-            write_image(images[name], options.output / file)
-        names = {str(value): name for value, name in images["label_names"].items()}
-        write_text(options.output / "labels.json", json.dumps(names, indent=2) + "\n")
-    except InputError as error:
-        print(f"phantom.py: {error}", file=sys.stderr)
-        return 2
+    images = phantom_images(
+        options.seed,
+        tuple(options.size[::-1]),
+        options.spacing,
+        options.kind,
+        options.device,
+        geometry=options.geometry,
+        strength=options.strength,
+        sequence=options.sequence,
+        phase=options.phase,
+    )
+    for name, file in FILES.items():
+        write_image(images[name], options.output / file)
+    names = {str(value): name for value, name in images["label_names"].items()}
+    write_text(options.output / "labels.json", json.dumps(names, indent=2) + "\n")
     print(f"wrote {len(FILES) + 1} files to {options.output}")
     return 0
 

@@ -9,7 +9,6 @@ Exit status: 0 done, 2 bad input (one line on stderr says which and what to do),
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 import sys
 from dataclasses import replace
@@ -19,8 +18,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from GradientGuidedRegistrationLib import headless
-from GradientGuidedRegistrationLib.command import ProgressBar, run_command, whole_number
-from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.command import ProgressBar, meaning, run_command, whole_number
+from GradientGuidedRegistrationLib.csv_rows import read_rows
+from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -90,10 +90,12 @@ def _batch(options: argparse.Namespace) -> int:
             row["metrics"] = _register(replace(request, title=name), options.quiet)
             if request.report is not None:
                 row["report"] = request.report / "report.html"
-        except InputError as error:
+        except Cancelled:
+            raise
+        except Exception as error:
             failures += 1
-            row["error"] = str(error)
-            print(f"{name}: {error}", file=sys.stderr)
+            row["error"] = meaning(error)
+            print(f"{name}: {row['error']}", file=sys.stderr)
         rows.append(row)
     if options.report:
         from GradientGuidedRegistrationLib.figures import batch_report
@@ -110,26 +112,28 @@ def _cases(table: Path, options: argparse.Namespace) -> dict[str, dict[str, str]
              if getattr(options, name) and "{name}" not in getattr(options, name)]  # fmt: skip
     if wrong:
         raise InputError(f"With --batch, {', '.join(wrong)} must contain {{name}}, so that no case overwrites another.")
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The table of cases {table} cannot be read: {error}.") from None
+    columns, rows = read_rows(table, "table of cases")
+    unknown = sorted(set(columns) & set(OUTPUTS))
+    if unknown:
+        raise InputError(f"The table {table} names outputs ({', '.join(unknown)}); give them as options instead.")
     cases: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
         name = (row.pop("name", None) or "").strip()
-        if not name or name in cases or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
+        if name in cases or not _is_file_name(name):
             raise InputError(f"Line {number} of {table} needs a name of its own that can be a file name, not '{name}'.")
-        if None in row or None in row.values():
+        paths = {str(column): path.strip() for column, path in row.items() if column is not None and path is not None}
+        if len(paths) < len(row):
             raise InputError(f"Line {number} of {table} has another number of columns than its header.")
-        unknown = sorted(set(row) & set(OUTPUTS))
-        if unknown:
-            raise InputError(f"The table {table} names outputs ({', '.join(unknown)}); give them as options instead.")
-        cases[name] = {column: str(table.parent / path.strip()) for column, path in row.items() if path.strip()}
+        cases[name] = {column: str(table.parent / path) for column, path in paths.items() if path}
         cases[name] |= {o: getattr(options, o).replace("{name}", name) for o in OUTPUTS if getattr(options, o)}
     if not cases:
         raise InputError(f"The table of cases {table} holds no case.")
     return cases
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a text can be part of a file name on every system, and leads into no other folder."""
+    return name.isprintable() and 0 < len(name) <= 100 and name[0] != "." and not set(name) & set('/\\:*?"<>|')
 
 
 def _settings(options: argparse.Namespace):

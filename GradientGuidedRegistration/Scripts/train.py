@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -67,18 +68,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Train; returns the exit status."""
     options = vars(parser().parse_args(arguments))
     quiet = options.pop("quiet")
+    from GradientGuidedRegistrationLib.command import run_command
+
+    return run_command(lambda: train(options, quiet), "train.py", "interrupted; continue with --resume", 130)
+
+
+def train(options: dict[str, Any], quiet: bool) -> int:
+    """Train as the options say, and tell the result."""
     from GradientGuidedRegistrationLib import headless
-    from GradientGuidedRegistrationLib.errors import InputError
     from GradientGuidedRegistrationLib.training.settings import with_preset
 
-    try:
-        result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
-    except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("train.py: interrupted; continue with --resume", file=sys.stderr)
-        return 130
+    result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
     dice = result.best.get("dice")
     figures = f", best validation Dice {100 * dice:.2f} % at step {result.best['step']}" if dice else ""
     early = "" if result.finished else " (time limit reached; continue with --resume)"

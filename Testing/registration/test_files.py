@@ -161,7 +161,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, image, monkeypatch):
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(sitk, "WriteImage", fail)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(OSError, match="image.nrrd cannot be written: disk full"):
         files.write_image(image * 2, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["image.nrrd"]

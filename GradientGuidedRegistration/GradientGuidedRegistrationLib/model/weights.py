@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import pickle
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -84,10 +85,12 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
     if name is not None and content["network"] != name:
         raise InputError(f"{path} holds weights of the network {content['network']!r}, not of {name!r}.")
     try:
-        network = build_network(content["network"], **content["options"])
-    except InputError as error:
+        with torch.device("meta"):  # sizes only: a file may ask for more than there is memory
+            plan = build_network(content["network"], **content["options"])
+    except (InputError, RuntimeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path} asks for a network that is not known here: {error}") from error
-    _check_state(path, content["state"], network.state_dict())
+    _check_state(path, content["state"], plan.state_dict())
+    network = build_network(content["network"], **content["options"])
     network.load_state_dict(content["state"])
     network.metadata = content["metadata"]
     return network.to(device).eval()
@@ -112,7 +115,7 @@ _FIELDS = {"network": str, "options": dict, "created": str, "metadata": dict, "s
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"There is no weights file {path}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..whole_files import replacing
+from ..whole_files import replacing, reserve
+from .headers import check_geometry, check_header
 from .nifti import check_whole
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
 _TRANSFORM_FILE_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
 MINIMUM_SIZE = 16
+_HDF5_OVERHEAD = 1 << 16
 
 
 def suffix(path: Path) -> str:
@@ -67,17 +71,23 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
             return sitk.ReadTransform(str(path))
         field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     except RuntimeError as error:
-        raise InputError(f"The {role} {path} cannot be read: {_reason(error)}") from None
+        raise InputError(f"The {role} {path} cannot be read: {reason(error)}") from None
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
         raise InputError(f"The {role} {path} is no 3-D displacement field: it needs three components a voxel.")
     return sitk.DisplacementFieldTransform(field)
 
 
 def write_image(image: sitk.Image, path: str | Path) -> None:
-    """Write an image atomically: the file appears under its name only when it is whole."""
+    """Write an image atomically: the file appears under its name only when it is whole.
+
+    Raises:
+        OSError: it cannot be written; the message names the file.
+    """
     path = Path(path)
-    with replacing(path, suffix(path)) as temporary:
+    with _written(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=True)
+        if suffix(path) in (".nii", ".nii.gz"):  # ITK writes NIfTI to a full disk without a word
+            check_whole(temporary)
 
 
 def write_transform(field: sitk.Image, path: str | Path) -> None:
@@ -85,11 +95,15 @@ def write_transform(field: sitk.Image, path: str | Path) -> None:
 
     ``.h5`` becomes an ITK displacement-field transform, the image types a vector image; Slicer reads either as a
     from-parent grid transform and ``SimpleITK.Resample(moving, fixed, transform)`` takes it as it is.
+
+    Raises:
+        OSError: it cannot be written; the message names the file.
     """
     path = Path(path)
     if suffix(path) == ".h5":
         transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-        with replacing(path) as temporary:
+        with _written(path) as temporary:
+            reserve(temporary, 3 * 8 * field.GetNumberOfPixels() + _HDF5_OVERHEAD)  # HDF5 cannot close on a full disk
             sitk.WriteTransform(transform, str(temporary))
     else:
         write_image(sitk.Cast(field, sitk.sitkVectorFloat32), path)
@@ -126,6 +140,7 @@ def check_volume(image: sitk.Image, name: str) -> None:
         raise InputError(
             f"The {name} has {image.GetPixelIDTypeAsString()} pixels; give a volume with one real number a voxel."
         )
+    check_geometry(image, name)
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values.sum(dtype=np.float64)):
         bad = int(values.size - np.isfinite(values).sum())
@@ -147,12 +162,16 @@ def _read(path: Path, role: str) -> sitk.Image:
         return _read_dicom(path, role)
     if not path.is_file():
         raise InputError(f"The {role} {path} does not exist; check the path.")
+    before = _stamp(path)
     if suffix(path) in (".nii", ".nii.gz"):
         check_whole(path, role)
     try:
+        check_header(path, role)
         image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"The {role} {path} cannot be read as an image: {_reason(error)}") from None
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"The {role} {path} cannot be read as an image: {reason(error)}") from None
+    if _stamp(path) != before:
+        raise InputError(f"The {role} {path} was changed while it was read; try again when it is complete.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     return image
@@ -171,7 +190,28 @@ def _read_dicom(folder: Path, role: str) -> sitk.Image:
     try:
         return reader.Execute()
     except RuntimeError as error:
-        raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {_reason(error)}") from None
+        raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {reason(error)}") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written to or replaced; None when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """Give a temporary file that becomes ``path``; an error of whichever library becomes an OSError with its name."""
+    try:
+        with replacing(path, suffix(path)) as temporary:
+            yield temporary
+    except InputError:
+        raise OSError(f"{path} cannot be written: the disk is full or failing; make room and run again.") from None
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written: {reason(error)}; make room or choose another folder.") from None
 
 
 def _plain(image: sitk.Image) -> sitk.Image:
@@ -180,7 +220,7 @@ def _plain(image: sitk.Image) -> sitk.Image:
     return image
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the last line that ITK says of an error, without its addresses and C++ file names."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[-1] if lines else "unknown reason"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 from ..errors import InputError
@@ -18,7 +19,7 @@ def weights_file(settings: Settings) -> Path | None:
     """
     if settings.weights is not None:
         path = Path(settings.weights)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"The weights file {path} does not exist; check the path.")
         return path
     packaged = MODELS / f"{settings.method}.pt"

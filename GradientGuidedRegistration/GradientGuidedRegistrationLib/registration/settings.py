@@ -12,6 +12,19 @@ METHODS = ("gated", "average", "vm", "vm-concat")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "weights": (Path, str, type(None)),
+    "use_network": (bool,),
+    "initialization": (str,),
+    "refine": (int, type(None)),
+    "spacing": (float, int, type(None)),
+    "device": (str,),
+    "seed": (int,),
+    "inverse": (bool,),
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of one registration.
@@ -40,9 +53,15 @@ class Settings:
     inverse: bool = False
 
     def __post_init__(self) -> None:
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise InputError(f"The setting {name} cannot be {value!r}.")
         _check_choice("method", self.method, METHODS)
         _check_choice("initialization", self.initialization, INITIALIZATIONS)
         _check_choice("device", self.device, DEVICES)
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"The seed is {self.seed!r}; give a whole number from 0 to {2**32 - 1}.")
         if self.refine is not None and not 0 <= self.refine <= 10_000:
             raise InputError(f"The number of refinement iterations is {self.refine}; give 0 (off) to 10000.")
         if self.spacing is not None and not 0.05 <= self.spacing <= 20:

@@ -6,16 +6,14 @@ So that it can be done in another process. Images are stored uncompressed (a scr
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..whole_files import write_text
+from ..whole_files import replacing_folder, write_text
+from .files import reason
 from .result import Result
 from .settings import Settings
 
@@ -40,7 +38,7 @@ class Job:
 
 def write_job(job: Job, folder: str | Path) -> None:
     """Write a job as a new folder."""
-    with _whole_folder(Path(folder)) as part:
+    with replacing_folder(folder) as part:
         for name in ("fixed", "moving", "fixed_mask", "moving_mask"):
             _write_image(getattr(job, name), part / f"{name}.mha")
         if job.initial_transform is not None:
@@ -77,7 +75,7 @@ def read_settings(folder: str | Path) -> Settings:
 
 def write_result(result: Result, folder: str | Path) -> None:
     """Write a result as a new folder; it appears under its name only when it is whole."""
-    with _whole_folder(Path(folder)) as part:
+    with replacing_folder(folder) as part:
         for name in _FIELDS:
             _write_image(getattr(result, name), part / f"{name}.mha")
         for name, gate in zip(_GATES, result.gates or ()):
@@ -107,26 +105,21 @@ def read_result(folder: str | Path) -> Result:
     return Result(field, linear, settings, inverse, image_field, gradient_field, gates, **about)
 
 
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        part.rename(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
 def _write_image(image: sitk.Image | None, path: Path) -> None:
     if image is not None:
-        sitk.WriteImage(image, str(path), useCompression=False)
+        try:
+            sitk.WriteImage(image, str(path), useCompression=False)
+        except RuntimeError as error:
+            raise OSError(f"{path} cannot be written: {reason(error)}; make room.") from None
 
 
 def _read_image(path: Path) -> sitk.Image | None:
-    return sitk.ReadImage(str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError:
+        raise InputError(f"The file {path} is damaged; start the registration again.") from None
 
 
 def _write_transform(transform: sitk.Transform, path: Path) -> None:
@@ -136,22 +129,25 @@ def _write_transform(transform: sitk.Transform, path: Path) -> None:
 
 def _read_transform(path: Path) -> sitk.Transform | None:
     files = [path.with_suffix(suffix) for suffix in (".tfm", ".h5")]
-    return next((sitk.ReadTransform(str(file)) for file in files if file.is_file()), None)
+    try:
+        return next((sitk.ReadTransform(str(file)) for file in files if file.is_file()), None)
+    except RuntimeError:
+        raise InputError(f"The transform {path} is damaged; start the registration again.") from None
 
 
 def _read_json(path: Path) -> dict:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The file {path} cannot be read ({error}); start the registration again.") from None
-    if values.get("format") != _FORMAT:
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise InputError(f"The file {path} is of another version of this extension; start the registration again.")
     return values
 
 
 def _settings(values: dict) -> Settings:
     values = {name: value for name, value in values.items() if name != "format"}
-    if values.get("weights") is not None:
+    if isinstance(values.get("weights"), str):
         values["weights"] = Path(values["weights"])
     try:
         return Settings(**values)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+import os.path
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..csv_rows import read_rows
 from ..errors import InputError
 
 COLUMNS = ("fixed", "moving")
@@ -60,11 +61,7 @@ def read_cases(data: Path) -> list[CaseFiles]:
 
 
 def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = columns
-        rows = list(reader)
+    columns, rows = read_rows(path, "training data")
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         found = ", ".join(columns) or "none"
@@ -75,9 +72,9 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
         values = {name: (row.get(name) or "").strip() for name in COLUMNS + OPTIONAL_COLUMNS}
         for role in _ROLES:
             if values[role]:
-                files[role] = (path.parent / values[role]).resolve()
-                if not files[role].exists():
-                    wrong.append(f"{where}: {role} {values[role]} does not exist")
+                files[role] = Path(os.path.abspath(path.parent / values[role]))
+                if not os.path.exists(files[role]):
+                    wrong.append(f"{where}: {role} {values[role]:.200} does not exist")
         wrong += _incomplete(where, files)
         split = values["split"] or _default_split(values["name"] or values["fixed"], number)
         if split not in SPLITS:
