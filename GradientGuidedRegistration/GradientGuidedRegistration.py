@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import slicer
 import vtk
@@ -23,6 +23,9 @@ from slicer.util import VTKObservationMixin
 
 from GradientGuidedRegistrationLib.panel.choices import Device, Initialization, Model, Quality, presets
 from GradientGuidedRegistrationLib.self_tests import SelfTests
+
+if TYPE_CHECKING:
+    from GradientGuidedRegistrationLib.mrml import RegisteredNodes
 
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 (Slicer 5.10 knows no other)
 
@@ -254,41 +257,13 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def updatePanel(self, *_args: Any) -> None:
         """Enable what can be done, say what is missing, and tell what it will take."""
-        from GradientGuidedRegistrationLib.panel import checks
+        from GradientGuidedRegistrationLib.panel import options_section
 
-        parameters, ui = self._parameterNode, self.ui
-        if parameters is None:
-            return
-        missing, running = self.missing(), self.runner.running
-        ui.registerButton.enabled = running or not missing
-        ui.registerButton.toolTip = (_("Stop; the scene stays as it is") if running else
-                                     missing or _("Bring the moving volume onto the fixed one"))
-        ui.missingLabel.text = "" if running else missing
-        ui.missingLabel.visible = bool(missing) and not running
-        ui.queueButton.enabled = not missing
-        ui.tryButton.enabled = not running and self.setupSection.torch_version is not None
-        ui.swapButton.enabled = parameters.fixedVolume is not None or parameters.movingVolume is not None
-        ui.inverseTransformSelector.enabled = parameters.createInverse
-        ui.warpedVolumeSelector.enabled = parameters.createWarped
-        ui.weightsPathEdit.enabled = parameters.model is not Model.NONE
-        preset = next((n for n, preset in enumerate(self.presets) if preset.matches(parameters)), len(self.presets))
-        ui.presetComboBox.currentIndex = preset
-        note = checks.model_note(parameters, self.logic.hasNetwork(parameters))
-        ui.modelNoteLabel.text = note
-        ui.modelNoteLabel.visible = bool(note)
-        ui.memoryLabel.text = self.memoryText()
-
-    def memoryText(self) -> str:
-        """What the registration will take; empty while that cannot be said."""
-        from GradientGuidedRegistrationLib.panel import checks
-
-        fixed, moving = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
-        if any(node is None or node.GetImageData() is None for node in (fixed, moving)):
-            return ""
-        size, spacing = self.logic.workingGrid(fixed, self._parameterNode.spacing or None)
-        voxels = sum(node.GetImageData().GetNumberOfPoints() for node in (fixed, moving))
-        device = checks.device_of(self._parameterNode, self.setupSection.devices)
-        return checks.memory_text(size, spacing, voxels, device, self.setupSection.free_memory())
+        if self._parameterNode is not None:
+            options_section.update(
+                self.ui, self._parameterNode, self.logic, self.setupSection, self.presets,
+                missing=self.missing(), running=self.runner.running,
+            )  # fmt: skip
 
     # --- registering
 
@@ -319,24 +294,6 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 #
 # GradientGuidedRegistrationLogic
 #
-
-
-@dataclass(frozen=True)
-class RegisteredNodes:
-    """The nodes that one registration added to the scene; None for what was not asked for.
-
-    transform - grid transform node from parent; put any node of the moving image's space under it.
-    inverseTransform - the transform for nodes of the fixed image's space.
-    warpedVolume - the moving volume on the fixed grid.
-    warpedSegmentation - the moving segmentation or label map on the fixed grid.
-    result - the registration's result, with its quality figures, timings and settings.
-    """
-
-    transform: Any
-    inverseTransform: Any
-    warpedVolume: Any
-    warpedSegmentation: Any
-    result: Any
 
 
 class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
@@ -411,7 +368,9 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         :param progress: called as progress(step, fraction); may raise `errors.Cancelled`.
         :raises InputError: for input that cannot be registered, with a sentence that says why.
         """
-        fixed, moving, options = self._images(
+        from GradientGuidedRegistrationLib import mrml
+
+        fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
         settings = self._withInverse(settings, createInverse)
         result = self.registerImages(fixed, moving, settings, progress=progress, **options)
@@ -419,23 +378,6 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             result, fixedNode, movingNode, movingSegmentationNode=movingSegmentationNode,
             createWarpedVolume=createWarpedVolume, observe=observe,
         )
-
-    @staticmethod
-    def _images(fixedNode: Any, movingNode: Any, initialTransformNode: Any, fixedMaskNode: Any, movingMaskNode: Any,
-                ) -> tuple[Any, Any, dict[str, Any]]:  # fmt: skip
-        """The nodes' content in LPS mm: fixed and moving image, and masks and transform where there are some."""
-        from GradientGuidedRegistrationLib import mrml
-
-        fixed = mrml.image_from_node(fixedNode)
-        moving = mrml.image_from_node(movingNode, before_registration=True)
-        options = {
-            name: mrml.labels_from_node(node, image, before_registration=image is moving) != 0
-            for name, node, image in (("fixed_mask", fixedMaskNode, fixed), ("moving_mask", movingMaskNode, moving))
-            if node is not None
-        }
-        if initialTransformNode is not None:
-            options["initial_transform"] = mrml.transform_from_node(initialTransformNode, fixed)
-        return fixed, moving, options
 
     def writeJob(
         self,
@@ -449,9 +391,10 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         movingMaskNode: Any = None,
     ) -> None:
         """Write what `register` would work on to a new folder, for the background process. Main thread only."""
+        from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.registration.storage import Job, write_job
 
-        fixed, moving, options = self._images(
+        fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
         write_job(Job(fixed, moving, settings, **options), folder)
 
@@ -481,53 +424,16 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return register(fixed, moving, Settings() if settings is None else settings, **options)
 
-    def addResultToScene(
-        self,
-        result: Any,
-        fixedNode: Any,
-        movingNode: Any,
-        *,
-        movingSegmentationNode: Any = None,
-        createWarpedVolume: bool = True,
-        observe: bool = True,
-        transformNode: Any = None,
-        inverseTransformNode: Any = None,
-        warpedVolumeNode: Any = None,
-    ) -> RegisteredNodes:
+    def addResultToScene(self, result: Any, fixedNode: Any, movingNode: Any, **options: Any) -> RegisteredNodes:
         """Turn a result into nodes named after its inputs, all of them or, on any error, none. Main thread only.
 
-        `transformNode`, `inverseTransformNode` and `warpedVolumeNode` are existing nodes to overwrite instead.
+        Options are those of `mrml.add_result`: what to make besides the transform, and nodes to overwrite.
         """
         from GradientGuidedRegistrationLib import mrml
-        from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
 
-        scene = slicer.mrmlScene
-        fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
-        with mrml.all_or_nothing(scene):
-            transform = mrml.transform_node_from_field(
-                result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode)
-            inverse = warped = segmentation = None
-            if result.inverse_field is not None:
-                inverse = mrml.transform_node_from_field(
-                    result.inverse_field, f"{fixedName} to {movingName}", scene, movingNode, fixedNode)
-            if createWarpedVolume or movingSegmentationNode is not None:
-                fixed = mrml.image_from_node(fixedNode)
-            if createWarpedVolume:
-                moving = mrml.image_from_node(movingNode, before_registration=True)
-                warped = mrml.volume_node_from_image(
-                    result.warp(moving, fixed), f"{movingName} on {fixedName}", scene, display_like=movingNode)
-                warped.SetAttribute(RESULT_ATTRIBUTE, "1")
-            if movingSegmentationNode is not None:
-                segmentation = mrml.carry_labels(
-                    movingSegmentationNode, result.transform, fixed,
-                    f"{movingSegmentationNode.GetName()} on {fixedName}", scene, before_registration=True)
-            transform = mrml.move_into(transform, transformNode)
-            inverse = mrml.move_into(inverse, inverseTransformNode)
-            warped = mrml.move_into(warped, warpedVolumeNode)
-            if observe:
-                mrml.set_registered(movingNode, transform, True)
-        logging.info("Registered '%s' to '%s'", movingName, fixedName)
-        return RegisteredNodes(transform, inverse, warped, segmentation, result)
+        nodes = mrml.add_result(result, fixedNode, movingNode, slicer.mrmlScene, **options)
+        logging.info("Registered '%s' to '%s'", movingNode.GetName(), fixedNode.GetName())
+        return nodes
 
     def review(self, result: Any, fixedNode: Any, movingNode: Any) -> Any:
         """A `mrml.Review`: ways of looking at a result in the slice views, which `close` undoes."""

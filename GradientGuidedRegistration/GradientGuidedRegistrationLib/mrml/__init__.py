@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .outputs import apply_to, is_registered, move_into, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
+    from .registered_nodes import RegisteredNodes, add_result, registration_input
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Pairing",
+    "RegisteredNodes",
     "Review",
     "ViewState",
+    "add_result",
     "all_or_nothing",
     "apply_to",
     "carry_labels",
@@ -76,6 +79,7 @@ __all__ = [
     "plot_nodes_from_table",
     "points_from_markups",
     "recognize_pair",
+    "registration_input",
     "segment_names",
     "set_registered",
     "show_deformation",
@@ -108,6 +112,7 @@ _HOMES = {
     "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
+    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),

@@ -1,0 +1,110 @@
+"""From nodes to the input of a registration, and from its result to nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..registration.result import Result
+from .geometry import RESULT_ATTRIBUTE
+from .images import image_from_node, volume_node_from_image
+from .labels import carry_labels, labels_from_node
+from .outputs import move_into, set_registered
+from .transaction import all_or_nothing
+from .transforms import transform_from_node, transform_node_from_field
+
+
+@dataclass(frozen=True)
+class RegisteredNodes:
+    """The nodes that one registration added to the scene; None for what was not asked for.
+
+    Attributes:
+        transform: grid transform node from parent; put any node of the moving image's space under it.
+        inverseTransform: the transform for nodes of the fixed image's space.
+        warpedVolume: the moving volume on the fixed grid.
+        warpedSegmentation: the moving segmentation or label map on the fixed grid.
+        result: the registration's result, with its quality figures, timings and settings.
+    """
+
+    transform: Any
+    inverseTransform: Any
+    warpedVolume: Any
+    warpedSegmentation: Any
+    result: Result
+
+
+def registration_input(
+    fixedNode: Any, movingNode: Any, initialTransformNode: Any, fixedMaskNode: Any, movingMaskNode: Any
+) -> tuple[sitk.Image, sitk.Image, dict[str, Any]]:
+    """The nodes' content in LPS mm: fixed and moving image, and what `pipeline.register` takes besides.
+
+    The moving volume and its mask are taken where they were before an earlier registration.
+
+    Raises:
+        InputError: a node cannot be registered or used.
+    """
+    fixed = image_from_node(fixedNode)
+    moving = image_from_node(movingNode, before_registration=True)
+    options: dict[str, Any] = {
+        name: labels_from_node(node, image, before_registration=image is moving) != 0
+        for name, node, image in (("fixed_mask", fixedMaskNode, fixed), ("moving_mask", movingMaskNode, moving))
+        if node is not None
+    }
+    if initialTransformNode is not None:
+        options["initial_transform"] = transform_from_node(initialTransformNode, fixed)
+    return fixed, moving, options
+
+
+def add_result(
+    result: Result,
+    fixedNode: Any,
+    movingNode: Any,
+    scene: Any,
+    *,
+    movingSegmentationNode: Any = None,
+    createWarpedVolume: bool = True,
+    observe: bool = True,
+    transformNode: Any = None,
+    inverseTransformNode: Any = None,
+    warpedVolumeNode: Any = None,
+) -> RegisteredNodes:
+    """Turn a result into nodes named after its inputs, all of them or, on any error, none.
+
+    Args:
+        movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
+        createWarpedVolume: also make a volume of the moving image on the fixed grid.
+        observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
+        transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones.
+    """
+    fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
+    with all_or_nothing(scene):
+        transform = transform_node_from_field(
+            result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
+        )
+        inverse = warped = segmentation = None
+        if result.inverse_field is not None:
+            inverse = transform_node_from_field(
+                result.inverse_field, f"{fixedName} to {movingName}", scene, movingNode, fixedNode
+            )
+        if createWarpedVolume or movingSegmentationNode is not None:
+            fixed = image_from_node(fixedNode)
+        if createWarpedVolume:
+            moving = image_from_node(movingNode, before_registration=True)
+            warped = volume_node_from_image(
+                result.warp(moving, fixed), f"{movingName} on {fixedName}", scene, display_like=movingNode
+            )
+            warped.SetAttribute(RESULT_ATTRIBUTE, "1")
+        if movingSegmentationNode is not None:
+            segmentation = carry_labels(
+                movingSegmentationNode, result.transform, fixed, f"{movingSegmentationNode.GetName()} on {fixedName}",
+                scene, before_registration=True,
+            )  # fmt: skip
+            segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
+        transform = move_into(transform, transformNode)
+        inverse = move_into(inverse, inverseTransformNode)
+        warped = move_into(warped, warpedVolumeNode)
+        if observe:
+            set_registered(movingNode, transform, True)
+    return RegisteredNodes(transform, inverse, warped, segmentation, result)
