@@ -82,7 +82,9 @@ def run(case: CaseFolder, method: str, options: argparse.Namespace) -> None:
     )
     environment = {**os.environ, **threads, STARTED: repr(time.time())}
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, timeout=_LIMIT_S)
+        done = subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment, timeout=_LIMIT_S
+        )
     if done.returncode:
         last = (folder / "log.txt").read_text(encoding="utf-8").strip().splitlines()[-1:]
         raise RuntimeError(f"exit code {done.returncode}: {' '.join(last)}")
