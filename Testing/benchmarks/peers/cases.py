@@ -46,9 +46,9 @@ class Pair:
     moving: sitk.Image
     points: np.ndarray
     targets: np.ndarray
-    aligned_targets: np.ndarray | None = None
     fixed_labels: sitk.Image | None = None
     moving_labels: sitk.Image | None = None
+    aligned_targets: np.ndarray | None = None
 
 
 def case_folders(group: str, count: int, data: Path | None, output: Path, redo: bool) -> Iterator[CaseFolder]:
@@ -99,7 +99,8 @@ def _sts(name: str, number: int, data: Path | None) -> Pair:
     fixed, ct = (read_image(data / name / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
     moving, truth = spoiled(ct, _WARP, seed=number)
     points = tissue_points(fixed, _POINTS)
-    return Pair(fixed, moving, points, moved(truth, points), moved(truth, moved(_as_scanned(fixed, ct), points)))
+    aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
+    return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned)
 
 
 def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
