@@ -371,12 +371,17 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         from GradientGuidedRegistrationLib import mrml
 
         fixed, moving, options = mrml.registration_input(
-            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
+            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
+        )
         settings = self._withInverse(settings, createInverse)
         result = self.registerImages(fixed, moving, settings, progress=progress, **options)
         return self.addResultToScene(
-            result, fixedNode, movingNode, movingSegmentationNode=movingSegmentationNode,
-            createWarpedVolume=createWarpedVolume, observe=observe,
+            result,
+            fixedNode,
+            movingNode,
+            movingSegmentationNode=movingSegmentationNode,
+            createWarpedVolume=createWarpedVolume,
+            observe=observe,
         )
 
     def writeJob(
@@ -395,7 +400,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         from GradientGuidedRegistrationLib.registration.storage import Job, write_job
 
         fixed, moving, options = mrml.registration_input(
-            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode)
+            fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
+        )
         write_job(Job(fixed, moving, settings, **options), folder)
 
     def changeJob(self, folder: Path, **changes: Any) -> None:
@@ -490,8 +496,12 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         from GradientGuidedRegistrationLib.registration.grid import working_grid
 
         shape = fixedNode.GetImageData().GetDimensions()
-        geometry = SimpleNamespace(GetSize=lambda: shape, GetSpacing=fixedNode.GetSpacing,
-                                   GetOrigin=fixedNode.GetOrigin, GetDirection=lambda: (1, 0, 0, 0, 1, 0, 0, 0, 1))
+        geometry = SimpleNamespace(
+            GetSize=lambda: shape,
+            GetSpacing=fixedNode.GetSpacing,
+            GetOrigin=fixedNode.GetOrigin,
+            GetDirection=lambda: (1, 0, 0, 0, 1, 0, 0, 0, 1),
+        )
         grid = working_grid(geometry, spacing)
         return grid.size, grid.spacing[0]
 

@@ -153,7 +153,8 @@ class SelfTests:
 
         before = dice(movingLabels)
         made = GradientGuidedRegistrationLogic().register(
-            fixed, moving, Settings(refine=30, device="cpu"), movingSegmentationNode=movingLabels)
+            fixed, moving, Settings(refine=30, device="cpu"), movingSegmentationNode=movingLabels
+        )
         after = dice(made.warpedSegmentation)
         logging.info("Mean Dice %.3f before, %.3f after", before, after)
         self.assertGreater(after, before + 0.1)  # type: ignore[attr-defined]
@@ -167,8 +168,11 @@ class SelfTests:
         from .training import TrainingSettings
 
         self.requireTorch()
-        GradientGuidedRegistrationLogic().train(TrainingSettings(
-            output=self.folder / "run", steps=2, shape=(32, 32, 32), device="cpu", workers=0, validation_cases=1))
+        GradientGuidedRegistrationLogic().train(
+            TrainingSettings(
+                output=self.folder / "run", steps=2, shape=(32, 32, 32), device="cpu", workers=0, validation_cases=1
+            )
+        )
         self.assertTrue(list((self.folder / "run").glob("*.pt")))  # type: ignore[attr-defined]
 
     def requireTorch(self) -> None:
@@ -183,8 +187,11 @@ class SelfTests:
     def test_PanelLoadsItsClasses(self) -> None:
         """Slicer's loader silently gives a plain QWidget for a class that it does not know."""
         ui = self.openPanel().ui
-        for widget, name in ((ui.fixedSelector, "qMRMLNodeComboBox"), (ui.weightsPathEdit, "ctkPathLineEdit"),
-                             (ui.optionsCollapsibleButton, "ctkCollapsibleButton")):
+        for widget, name in (
+            (ui.fixedSelector, "qMRMLNodeComboBox"),
+            (ui.weightsPathEdit, "ctkPathLineEdit"),
+            (ui.optionsCollapsibleButton, "ctkCollapsibleButton"),
+        ):
             self.assertEqual(widget.className(), name)  # type: ignore[attr-defined]
 
     def test_PanelFillsItselfIn(self) -> None:

@@ -26,12 +26,24 @@ OBLIQUE = rotation("x", 25) @ rotation("z", 25)
 GEOMETRIES: dict[str, Geometry] = {
     "lps": {"size": (20, 24, 18), "spacing": (1.5, 1.5, 2.0), "direction": np.eye(3), "origin": (-12.0, 30.0, 5.0)},
     "ras": {"size": (20, 24, 18), "spacing": (1.5, 1.5, 2.0), "direction": np.diag([-1.0, -1, 1]), "origin": (9, 9, 9)},
-    "oblique-anisotropic": {"size": (31, 27, 9), "spacing": (0.7, 0.7, 5.0), "direction": OBLIQUE,
-                            "origin": (-40, 12, 88)},
-    "left-handed": {"size": (17, 21, 13), "spacing": (1.1, 0.9, 3.0), "direction": OBLIQUE @ np.diag([1, 1, -1.0]),
-                    "origin": (3.0, -7.0, 150.0)},
-    "permuted-odd": {"size": (11, 29, 19), "spacing": (2.5, 1.0, 1.25), "direction": np.eye(3)[:, [2, 0, 1]],
-                     "origin": (1.0, 2.0, 3.0)},
+    "oblique-anisotropic": {
+        "size": (31, 27, 9),
+        "spacing": (0.7, 0.7, 5.0),
+        "direction": OBLIQUE,
+        "origin": (-40, 12, 88),
+    },
+    "left-handed": {
+        "size": (17, 21, 13),
+        "spacing": (1.1, 0.9, 3.0),
+        "direction": OBLIQUE @ np.diag([1, 1, -1.0]),
+        "origin": (3.0, -7.0, 150.0),
+    },
+    "permuted-odd": {
+        "size": (11, 29, 19),
+        "spacing": (2.5, 1.0, 1.25),
+        "direction": np.eye(3)[:, [2, 0, 1]],
+        "origin": (1.0, 2.0, 3.0),
+    },
 }
 
 

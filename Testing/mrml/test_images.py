@@ -26,7 +26,8 @@ def world_ras(node: Any, index: tuple[int, int, int]) -> np.ndarray:
 
 def corners_and_centre(size: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [tuple(int(c * (n - 1)) for c, n in zip(corner, size)) for corner in np.ndindex(2, 2, 2)] + [
-        tuple(n // 2 for n in size)]
+        tuple(n // 2 for n in size)
+    ]
 
 
 def test_round_trip_keeps_voxels_and_places(scene: Any, geometry: Any, new_image: Any) -> None:
@@ -43,8 +44,19 @@ def test_round_trip_keeps_voxels_and_places(scene: Any, geometry: Any, new_image
     assert np.allclose(back.GetSpacing(), image.GetSpacing(), atol=1e-12)
 
 
-@pytest.mark.parametrize("pixel", [sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32,
-                                   sitk.sitkUInt32, sitk.sitkFloat32, sitk.sitkFloat64])
+@pytest.mark.parametrize(
+    "pixel",
+    [
+        sitk.sitkInt8,
+        sitk.sitkUInt8,
+        sitk.sitkInt16,
+        sitk.sitkUInt16,
+        sitk.sitkInt32,
+        sitk.sitkUInt32,
+        sitk.sitkFloat32,
+        sitk.sitkFloat64,
+    ],
+)
 def test_pixel_types_are_kept(scene: Any, geometries: Any, new_image: Any, pixel: int) -> None:
     image = new_image(geometries["permuted-odd"], pixel)
     back = image_from_node(volume_node_from_image(image, "CT", scene))
@@ -53,8 +65,9 @@ def test_pixel_types_are_kept(scene: Any, geometries: Any, new_image: Any, pixel
 
 
 @pytest.mark.parametrize(("value", "stored"), [(-5, sitk.sitkInt32), (2**40, sitk.sitkFloat64)])
-def test_64_bit_integers_become_something_mrml_takes(scene: Any, geometries: Any, new_image: Any, value: int,
-                                                     stored: int) -> None:
+def test_64_bit_integers_become_something_mrml_takes(
+    scene: Any, geometries: Any, new_image: Any, value: int, stored: int
+) -> None:
     image = new_image(geometries["lps"], sitk.sitkInt64)
     image[3, 4, 5] = value
     back = image_from_node(volume_node_from_image(image, "labels", scene))
@@ -148,11 +161,19 @@ def singular_parent(scene: Any, node: Any) -> None:
     node.SetAndObserveTransformNodeID(transform.GetID())
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (nonlinear_parent, "non-linear transform 'bend'"), (empty, "no voxels"), (colour, "3 components"),
-    (not_a_number, "NaN"), (singular_parent, "'flat'.*singular")])
-def test_bad_nodes_are_refused_by_name(scene: Any, geometries: Any, new_image: Any, vtk_errors: list[str], spoil: Any,
-                                       message: str) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (nonlinear_parent, "non-linear transform 'bend'"),
+        (empty, "no voxels"),
+        (colour, "3 components"),
+        (not_a_number, "NaN"),
+        (singular_parent, "'flat'.*singular"),
+    ],
+)
+def test_bad_nodes_are_refused_by_name(
+    scene: Any, geometries: Any, new_image: Any, vtk_errors: list[str], spoil: Any, message: str
+) -> None:
     node = volume_node_from_image(new_image(geometries["lps"]), "abdomen", scene)
     spoil(scene, node)
     vtk_errors.clear()

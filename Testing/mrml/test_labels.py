@@ -52,8 +52,9 @@ def segmentation(scene: Any, geometry: Any, new_image: Any) -> tuple[Any, sitk.I
     add_segment(node, labels == 2, "Segment_2", "Niere rechts", (0.1, 0.2, 0.9))
     node.GetSegmentation().GetSegment("Segment_1").SetTag("TerminologyEntry", LIVER_TAG)
     node.GetSegmentation().CollapseBinaryLabelmaps(False)
-    vessel = sitk.GetImageFromArray((np.indices(reference.GetSize()[::-1])[1] == reference.GetSize()[1] // 2
-                                     ).astype(np.uint8))
+    vessel = sitk.GetImageFromArray(
+        (np.indices(reference.GetSize()[::-1])[1] == reference.GetSize()[1] // 2).astype(np.uint8)
+    )
     vessel.CopyInformation(reference)
     add_segment(node, vessel, "vessel", "vessel", (1.0, 1.0, 0.0))
     return node, labels
@@ -90,8 +91,9 @@ def test_label_map_node_keeps_its_values(scene: Any, geometry: Any, new_image: A
     assert np.array_equal(sitk.GetArrayFromImage(labels_from_node(node, labels)), sitk.GetArrayFromImage(labels) * 7)
 
 
-def test_carried_segmentation_follows_the_field_and_keeps_its_names(scene: Any, segmentation: Any, new_image: Any,
-                                                                   geometry: Any, new_field: Any) -> None:
+def test_carried_segmentation_follows_the_field_and_keeps_its_names(
+    scene: Any, segmentation: Any, new_image: Any, geometry: Any, new_field: Any
+) -> None:
     node, labels = segmentation
     transform = sitk.DisplacementFieldTransform(sitk.Cast(new_field(geometry, 4.0), sitk.sitkVectorFloat64))
     carried = carry_labels(node, transform, labels, "organs (registered)", scene)
@@ -112,8 +114,9 @@ def test_carried_segmentation_follows_the_field_and_keeps_its_names(scene: Any, 
     assert vessel is not carried.GetSegmentation().GetSegment("Segment_1").GetRepresentation("Binary labelmap")
 
 
-def test_carried_segmentation_takes_the_reference_grid(scene: Any, segmentation: Any, geometries: Any,
-                                                       new_image: Any) -> None:
+def test_carried_segmentation_takes_the_reference_grid(
+    scene: Any, segmentation: Any, geometries: Any, new_image: Any
+) -> None:
     node, labels = segmentation
     origin = np.asarray(labels.TransformContinuousIndexToPhysicalPoint([n / 2 for n in labels.GetSize()]))
     reference = new_image(dict(geometries["left-handed"], origin=(origin - 5).tolist()))
@@ -138,8 +141,9 @@ def test_parent_transform_of_a_segmentation_counts(scene: Any, segmentation: Any
         labels_from_node(node, labels)
 
 
-def test_closed_surface_segmentation_is_converted_without_touching_the_node(scene: Any, geometries: Any,
-                                                                           new_image: Any) -> None:
+def test_closed_surface_segmentation_is_converted_without_touching_the_node(
+    scene: Any, geometries: Any, new_image: Any
+) -> None:
     geometry = dict(geometries["lps"], size=(40, 40, 40), spacing=(1, 1, 1), origin=(-20, -20, -20))
     sphere = vtk.vtkSphereSource()
     sphere.SetRadius(12)
@@ -155,8 +159,7 @@ def test_closed_surface_segmentation_is_converted_without_touching_the_node(scen
     assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
 
 
-def test_empty_and_missing_are_refused_and_the_scene_is_left_alone(scene: Any, geometries: Any,
-                                                                  new_image: Any) -> None:
+def test_empty_and_missing_are_refused_and_the_scene_is_left_alone(scene: Any, geometries: Any, new_image: Any) -> None:
     reference = new_image(geometries["lps"])
     empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nothing yet")
     fractions = volume_node_from_image(reference + 0.5, "map", scene)

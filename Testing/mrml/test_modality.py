@@ -16,10 +16,23 @@ def volume(scene: Any, name: str, low: float = 5.0, high: float = 80.0) -> Any:
     return mrml.volume_node_from_image(sitk.GetImageFromArray(values), name, scene)
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("CTBrain", "CT"), ("MRBrainT1", "MR"), ("4: thorax ct 1.0 B30f", "CT"), ("t2_haste_fs", "MR"), ("Case10-MR", "MR"),
-    ("DZ-CBCT", "CT"), ("FLAIR", "MR"), ("patient_ct", "CT"), ("Phantom CT", "CT"), ("img0012", "MR"),
-    ("OctoberActive", "MR"), ("CT to MR", "MR")])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CTBrain", "CT"),
+        ("MRBrainT1", "MR"),
+        ("4: thorax ct 1.0 B30f", "CT"),
+        ("t2_haste_fs", "MR"),
+        ("Case10-MR", "MR"),
+        ("DZ-CBCT", "CT"),
+        ("FLAIR", "MR"),
+        ("patient_ct", "CT"),
+        ("Phantom CT", "CT"),
+        ("img0012", "MR"),
+        ("OctoberActive", "MR"),
+        ("CT to MR", "MR"),
+    ],
+)
 def test_names(scene: Any, name: str, expected: str) -> None:
     """The last three tell nothing by name (or both): there the intensities decide, all of them positive."""
     assert mrml.modality_of(volume(scene, name)) == expected

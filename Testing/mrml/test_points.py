@@ -32,9 +32,14 @@ def test_parent_transform_counts_and_unplaced_points_do_not(scene: Any, new_line
 def test_points_go_there_and_back(scene: Any, geometry: Any, new_field: Any, points_inside: Any) -> None:
     field = new_field(geometry, 2.0)
     there = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    back = sitk.DisplacementFieldTransform(sitk.InvertDisplacementField(
-        sitk.Cast(field, sitk.sitkVectorFloat64), maximumNumberOfIterations=50, maxErrorToleranceThreshold=1e-4,
-        meanErrorToleranceThreshold=1e-5))
+    back = sitk.DisplacementFieldTransform(
+        sitk.InvertDisplacementField(
+            sitk.Cast(field, sitk.sitkVectorFloat64),
+            maximumNumberOfIterations=50,
+            maxErrorToleranceThreshold=1e-4,
+            meanErrorToleranceThreshold=1e-5,
+        )
+    )
     start = points_inside(field, 20)
     fixed = markups_from_points(start, "on the MR", scene, [f"p{n}" for n in range(20)])
     fixed.SetNthControlPointDescription(3, "left kidney, upper pole")

@@ -15,8 +15,9 @@ def node_ids(scene: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, Cancelled, KeyboardInterrupt])
-def test_an_error_takes_out_what_was_added(scene: Any, geometries: Any, new_image: Any,
-                                           error: type[BaseException]) -> None:
+def test_an_error_takes_out_what_was_added(
+    scene: Any, geometries: Any, new_image: Any, error: type[BaseException]
+) -> None:
     volume_node_from_image(new_image(geometries["lps"]), "before", scene)
     before = node_ids(scene)
     with pytest.raises(error), all_or_nothing(scene):

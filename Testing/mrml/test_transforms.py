@@ -54,8 +54,9 @@ def read_into_scene(scene: Any, path: Path) -> Any:
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".nrrd", ".nii.gz"])
-def test_node_file_and_scene_agree(scene: Any, geometry: Any, new_field: Any, points_inside: Any, tmp_path: Path,
-                                   suffix: str) -> None:
+def test_node_file_and_scene_agree(
+    scene: Any, geometry: Any, new_field: Any, points_inside: Any, tmp_path: Path, suffix: str
+) -> None:
     field = new_field(geometry)
     points = points_inside(field)
     expected = resampling(sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64)), points)
@@ -68,8 +69,9 @@ def test_node_file_and_scene_agree(scene: Any, geometry: Any, new_field: Any, po
     assert largest(from_parent(read_into_scene(scene, path), points) - expected) < TOLERANCE_MM
 
 
-def test_node_written_by_slicer_reads_in_simpleitk(scene: Any, geometry: Any, new_field: Any, points_inside: Any,
-                                                   tmp_path: Path) -> None:
+def test_node_written_by_slicer_reads_in_simpleitk(
+    scene: Any, geometry: Any, new_field: Any, points_inside: Any, tmp_path: Path
+) -> None:
     field = new_field(geometry)
     points = points_inside(field)
     node = transform_node_from_field(field, "CT to MR", scene)
@@ -89,8 +91,9 @@ def test_outside_the_grid_nothing_moves(scene: Any, geometry: Any, new_field: An
     assert largest(from_parent(node, outside) - outside) < 1e-6
 
 
-def test_volume_under_the_node_is_where_simpleitk_resamples_it(scene: Any, geometries: Any, new_image: Any,
-                                                              new_field: Any) -> None:
+def test_volume_under_the_node_is_where_simpleitk_resamples_it(
+    scene: Any, geometries: Any, new_image: Any, new_field: Any
+) -> None:
     """The direction, seen through the scene: a voxel of the moving node lands where `Resample` shows it."""
     geometry = geometries["oblique-anisotropic"]
     moving = new_image(geometry)
@@ -125,8 +128,9 @@ def test_wrong_field_leaves_the_scene_alone(scene: Any, geometries: Any, new_ima
     assert scene.GetNumberOfNodes() == before
 
 
-def test_observing_keeps_the_parent_a_node_had(scene: Any, geometries: Any, new_image: Any, new_field: Any,
-                                               new_linear: Any) -> None:
+def test_observing_keeps_the_parent_a_node_had(
+    scene: Any, geometries: Any, new_image: Any, new_field: Any, new_linear: Any
+) -> None:
     node = volume_node_from_image(new_image(geometries["lps"]), "CT", scene)
     shift = np.eye(4)
     shift[:3, 3] = [5, 0, 0]
@@ -140,8 +144,9 @@ def test_observing_keeps_the_parent_a_node_had(scene: Any, geometries: Any, new_
     assert transform.GetParentTransformNode() is None
 
 
-def test_registering_again_replaces_the_earlier_result(scene: Any, geometries: Any, new_image: Any, new_field: Any,
-                                                       new_linear: Any) -> None:
+def test_registering_again_replaces_the_earlier_result(
+    scene: Any, geometries: Any, new_image: Any, new_field: Any, new_linear: Any
+) -> None:
     """A registered volume is read where it was before, and the new transform takes the place of the old one."""
     image = new_image(geometries["oblique-anisotropic"])
     node = volume_node_from_image(image, "CT", scene)
@@ -162,8 +167,9 @@ def test_registering_again_replaces_the_earlier_result(scene: Any, geometries: A
     assert first.GetParentTransformNode() is None
 
 
-def test_linear_node_to_simpleitk(scene: Any, geometries: Any, new_image: Any, new_linear: Any,
-                                  points_inside: Any) -> None:
+def test_linear_node_to_simpleitk(
+    scene: Any, geometries: Any, new_image: Any, new_linear: Any, points_inside: Any
+) -> None:
     """A node that puts the moving volume onto the fixed one resamples the moving image onto the fixed one."""
     matrix = np.eye(4)
     angle = np.radians(20)
@@ -180,8 +186,9 @@ def test_linear_node_to_simpleitk(scene: Any, geometries: Any, new_image: Any, n
         assert np.allclose(transform.TransformPoint((np.asarray(world) * LPS).tolist()), point, atol=1e-9)
 
 
-def test_nonlinear_node_to_simpleitk(scene: Any, geometry: Any, new_field: Any, new_image: Any,
-                                     points_inside: Any) -> None:
+def test_nonlinear_node_to_simpleitk(
+    scene: Any, geometry: Any, new_field: Any, new_image: Any, points_inside: Any
+) -> None:
     field = new_field(geometry)
     node = transform_node_from_field(field, "bend", scene)
     transform = transform_from_node(node, new_image(geometry))

@@ -61,11 +61,18 @@ def application(_host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     folder = tmp_path / "tmp ü x"
     folder.mkdir()
     monkeypatch.setitem(sys.modules, "qt", stand_in.qt_module())
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(
-        temporaryPath=str(folder), clipboard=stand_in.application.clipboard, userSettings=Settings))
+    monkeypatch.setattr(
+        slicer,
+        "app",
+        SimpleNamespace(temporaryPath=str(folder), clipboard=stand_in.application.clipboard, userSettings=Settings),
+    )
     monkeypatch.setattr(sys.modules["slicer.ScriptedLoadableModule"], "ScriptedLoadableModuleWidget", WidgetBase)
-    for name, value in {"loadUI": stand_in.load_ui, "childWidgetVariables": stand_in.child_widget_variables,
-                        "setSliceViewerLayers": lambda **layers: None, "WaitCursor": nullcontext}.items():
+    for name, value in {
+        "loadUI": stand_in.load_ui,
+        "childWidgetVariables": stand_in.child_widget_variables,
+        "setSliceViewerLayers": lambda **layers: None,
+        "WaitCursor": nullcontext,
+    }.items():
         monkeypatch.setattr(slicer.util, name, value, raising=False)
     monkeypatch.setattr(GradientGuidedRegistrationLib, "panel", None, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -25,8 +25,9 @@ def as_pythonqt(base: type) -> type:
     properties: dict[str, Any] = {"name": property(lambda self: self.objectName)}
     for one in (meta.property(index) for index in range(meta.propertyCount())):
         if one.isWritable() and not isinstance(vars(base).get(one.name()), property):
-            properties[one.name()] = property(lambda self, one=one: one.read(self),
-                                              lambda self, value, one=one: one.write(self, value))
+            properties[one.name()] = property(
+                lambda self, one=one: one.read(self), lambda self, value, one=one: one.write(self, value)
+            )
     return type(base.__name__, (base,), properties)
 
 
@@ -53,8 +54,9 @@ class _PathLineEdit(QtWidgets.QLineEdit):
     def loaded(self) -> None:
         self.textChanged.connect(self.currentPathChanged)
 
-    currentPath = property(lambda self: QtWidgets.QLineEdit.text(self),
-                           lambda self, value: QtWidgets.QLineEdit.setText(self, value))
+    currentPath = property(
+        lambda self: QtWidgets.QLineEdit.text(self), lambda self, value: QtWidgets.QLineEdit.setText(self, value)
+    )
 
 
 class _NodeComboBox(QtWidgets.QWidget):
@@ -94,11 +96,29 @@ class _MRMLWidget(QtWidgets.QWidget):
             child.setMRMLScene(scene)
 
 
-CUSTOM = {"ctkCollapsibleButton": as_pythonqt(_CollapsibleButton), "ctkPathLineEdit": as_pythonqt(_PathLineEdit),
-          "qMRMLNodeComboBox": as_pythonqt(_NodeComboBox), "qMRMLWidget": as_pythonqt(_MRMLWidget)}
-CLASSES = {name: as_pythonqt(getattr(QtWidgets, name)) for name in (
-    "QWidget", "QFrame", "QGroupBox", "QLabel", "QPushButton", "QCheckBox", "QComboBox", "QDoubleSpinBox", "QSlider",
-    "QProgressBar", "QPlainTextEdit", "QTableWidget")} | CUSTOM
+CUSTOM = {
+    "ctkCollapsibleButton": as_pythonqt(_CollapsibleButton),
+    "ctkPathLineEdit": as_pythonqt(_PathLineEdit),
+    "qMRMLNodeComboBox": as_pythonqt(_NodeComboBox),
+    "qMRMLWidget": as_pythonqt(_MRMLWidget),
+}
+CLASSES = {
+    name: as_pythonqt(getattr(QtWidgets, name))
+    for name in (
+        "QWidget",
+        "QFrame",
+        "QGroupBox",
+        "QLabel",
+        "QPushButton",
+        "QCheckBox",
+        "QComboBox",
+        "QDoubleSpinBox",
+        "QSlider",
+        "QProgressBar",
+        "QPlainTextEdit",
+        "QTableWidget",
+    )
+} | CUSTOM
 
 
 class _Loader(QtUiTools.QUiLoader):
@@ -120,8 +140,13 @@ def load_ui(path: str) -> Any:
 
 
 def child_widget_variables(widget: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{child.objectName: child for child in widget.findChildren(QtWidgets.QWidget)
-                              if isinstance(child, tuple(CLASSES.values()))})
+    return SimpleNamespace(
+        **{
+            child.objectName: child
+            for child in widget.findChildren(QtWidgets.QWidget)
+            if isinstance(child, tuple(CLASSES.values()))
+        }
+    )
 
 
 def qt_module() -> ModuleType:
@@ -132,8 +157,13 @@ def qt_module() -> ModuleType:
     module.QEventLoop = type("QEventLoop", (QtCore.QEventLoop,), {"exec_": QtCore.QEventLoop.exec})
     module.QWidget, module.QComboBox = CLASSES["QWidget"], CLASSES["QComboBox"]
     module.QTableWidgetItem = QtWidgets.QTableWidgetItem
-    module.QFileDialog = type("QFileDialog", (), {  # gives no path, as when the user cancels
-        name: staticmethod(lambda *_arguments: "") for name in ("getSaveFileName", "getExistingDirectory")})
+    module.QFileDialog = type(
+        "QFileDialog",
+        (),
+        {  # gives no path, as when the user cancels
+            name: staticmethod(lambda *_arguments: "") for name in ("getSaveFileName", "getExistingDirectory")
+        },
+    )
     return module
 
 

@@ -105,9 +105,15 @@ def test_nothing_can_be_looked_at_before_a_registration(panel: Any) -> None:
         assert not button.enabled, button.objectName
 
 
-@pytest.mark.parametrize(("button", "name"), [
-    ("gradientFixedButton", "MR gradient map"), ("gradientBeforeButton", "CT gradient map, before"),
-    ("gradientAfterButton", "CT gradient map, after"), ("jacobianButton", "Jacobian determinant")])
+@pytest.mark.parametrize(
+    ("button", "name"),
+    [
+        ("gradientFixedButton", "MR gradient map"),
+        ("gradientBeforeButton", "CT gradient map, before"),
+        ("gradientAfterButton", "CT gradient map, after"),
+        ("jacobianButton", "Jacobian determinant"),
+    ],
+)
 def test_a_map_is_one_click_and_its_opacity_the_slider(
     panel: Any, show: Any, scene: Any, views: Any, volumes: Any, button: str, name: str
 ) -> None:

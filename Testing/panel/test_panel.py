@@ -66,9 +66,12 @@ def test_names_are_unique_and_every_input_is_reached_by_tab_and_explained(tree: 
     widgets = {widget.get("name"): widget for widget in tree.iter("widget")}
     assert len(widgets) == len(list(tree.iter("widget")))
     stops = [stop.text for stop in tree.iter("tabstop")]
-    inputs = {name for name, widget in widgets.items()
-              if widget.get("class") not in ("QLabel", "QFrame", "QGroupBox", "QProgressBar", "qMRMLWidget",
-                                             "ctkCollapsibleButton")}
+    inputs = {
+        name
+        for name, widget in widgets.items()
+        if widget.get("class")
+        not in ("QLabel", "QFrame", "QGroupBox", "QProgressBar", "qMRMLWidget", "ctkCollapsibleButton")
+    }
     assert set(stops) == inputs
     assert len(stops) == len(inputs)
     order = [widget.get("name") for widget in tree.iter("widget") if widget.get("name") in inputs]
@@ -84,8 +87,11 @@ def test_labels_have_buddies_and_node_selectors_get_the_scene(tree: ElementTree.
     names = names_in_ui(tree)
     assert {label.text for label in tree.iterfind(".//property[@name='buddy']/cstring")} <= names
     selectors = {w.get("name") for w in tree.iter("widget") if w.get("class") == "qMRMLNodeComboBox"}
-    connected = {c.findtext("receiver") for c in tree.iter("connection")
-                 if c.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"}
+    connected = {
+        c.findtext("receiver")
+        for c in tree.iter("connection")
+        if c.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"
+    }
     assert selectors == connected
 
 
@@ -264,7 +270,8 @@ def test_cancel_leaves_the_scene_as_it_was_and_the_next_in_the_queue_starts(fill
     wait(lambda: filled.runner.queue.current is None, 5)
     assert node_ids(scene) == before
     assert list(second.folder.parent.glob("registration-*")) == [
-        path for path in second.folder.parent.glob("registration-*") if path == _probe_folder(filled)]
+        path for path in second.folder.parent.glob("registration-*") if path == _probe_folder(filled)
+    ]
 
 
 def _probe_folder(panel: Any) -> Path | None:
@@ -358,9 +365,17 @@ def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:
         sys.modules.update(kept)
 
 
-@pytest.mark.parametrize(("elapsed", "fraction", "words"), [
-    (1.0, 0.5, ""), (10.0, 0.01, ""), (10.0, 0.8, "a few seconds left"), (20.0, 0.5, "about 20 s left"),
-    (100.0, 0.25, "about 5 min left"), (5.0, 1.0, "")])
+@pytest.mark.parametrize(
+    ("elapsed", "fraction", "words"),
+    [
+        (1.0, 0.5, ""),
+        (10.0, 0.01, ""),
+        (10.0, 0.8, "a few seconds left"),
+        (20.0, 0.5, "about 20 s left"),
+        (100.0, 0.25, "about 5 min left"),
+        (5.0, 1.0, ""),
+    ],
+)
 def test_time_left(application: Any, elapsed: float, fraction: float, words: str) -> None:
     from GradientGuidedRegistrationLib.panel.progress_section import time_left
 

@@ -48,8 +48,13 @@ def prepare(folder: Path, task: str = "register", **request: Any) -> Path:
 
 
 def start(folder: Path, **options: Any) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, worker.__file__, str(folder)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=ENVIRONMENT, **options)
+    return subprocess.Popen(
+        [sys.executable, worker.__file__, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        **options,
+    )
 
 
 def events_of(output: bytes) -> list[dict]:
@@ -184,10 +189,17 @@ def test_phantom_and_probe(tmp_path: Path) -> None:
     assert sent[-1]["devices"]["cpu"]["free"] > 0
 
 
-@pytest.mark.parametrize(("error", "kind"), [
-    (MemoryError(), "memory"), (RuntimeError("CUDA out of memory. Tried to allocate"), "memory"),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory"), (RuntimeError("std::bad_alloc"), "memory"),
-    (ModuleNotFoundError("No module named 'torch'", name="torch"), "torch"), (ValueError("other"), "error")])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (RuntimeError("std::bad_alloc"), "memory"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "torch"),
+        (ValueError("other"), "error"),
+    ],
+)
 def test_kinds_of_failure(error: Exception, kind: str) -> None:
     assert worker._kind(error) == kind
 

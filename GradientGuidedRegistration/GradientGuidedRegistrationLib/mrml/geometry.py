@@ -127,11 +127,22 @@ def orthonormal(image: sitk.Image, interpolator: int, default: float = 0.0) -> s
     left, _, right = np.linalg.svd(direction)
     axes = left @ right
     size = np.asarray(image.GetSize())
-    corners = [image.TransformContinuousIndexToPhysicalPoint([c * (n - 1.0) for c, n in zip(corner, size)])
-               for corner in np.ndindex(2, 2, 2)]
+    corners = [
+        image.TransformContinuousIndexToPhysicalPoint([c * (n - 1.0) for c, n in zip(corner, size)])
+        for corner in np.ndindex(2, 2, 2)
+    ]
     local = np.asarray(corners) @ axes
     spacing = np.asarray(image.GetSpacing())
     low, high = local.min(axis=0), local.max(axis=0)
     new_size = [int(n) for n in np.ceil((high - low) / spacing - 1e-6) + 1]
-    return sitk.Resample(image, new_size, sitk.Transform(3, sitk.sitkIdentity), interpolator, (axes @ low).tolist(),
-                         spacing.tolist(), axes.ravel().tolist(), default, image.GetPixelID())
+    return sitk.Resample(
+        image,
+        new_size,
+        sitk.Transform(3, sitk.sitkIdentity),
+        interpolator,
+        (axes @ low).tolist(),
+        spacing.tolist(),
+        axes.ravel().tolist(),
+        default,
+        image.GetPixelID(),
+    )

@@ -44,8 +44,10 @@ def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Ima
     if data is None or data.GetPointData().GetScalars() is None or data.GetNumberOfPoints() == 0:
         raise InputError(f"The volume '{name}' has no voxels. Load it again, or choose another.")
     if data.GetNumberOfScalarComponents() != 1:
-        raise InputError(f"The volume '{name}' has {data.GetNumberOfScalarComponents()} components a voxel; convert it "
-                         "to one (Vector to Scalar Volume module) and try again.")
+        raise InputError(
+            f"The volume '{name}' has {data.GetNumberOfScalarComponents()} components a voxel; convert it "
+            "to one (Vector to Scalar Volume module) and try again."
+        )
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     image = image_from_vtk(data, parent_to_world(node, before_registration) @ matrix_from_vtk(matrix))
@@ -55,8 +57,9 @@ def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Ima
     return orthonormal(image, sitk.sitkLinear, default=float(data.GetScalarRange()[0]))
 
 
-def volume_node_from_image(image: sitk.Image, name: str, scene: Any, *, labels: bool = False,
-                           display_like: Any = None) -> Any:
+def volume_node_from_image(
+    image: sitk.Image, name: str, scene: Any, *, labels: bool = False, display_like: Any = None
+) -> Any:
     """A new volume node with the voxels and the geometry of a 3-D scalar image.
 
     Args:
@@ -85,4 +88,3 @@ def _copy_display(source: Any, target: Any, labels: bool) -> None:
     if not labels:
         target.SetAutoWindowLevel(False)
         target.SetWindowLevel(source.GetWindow(), source.GetLevel())
-

@@ -41,8 +41,9 @@ def segment_names(node: Any) -> list[str]:
     return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
 
 
-def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | None = None, *,
-                     before_registration: bool = False) -> sitk.Image:
+def labels_from_node(
+    node: Any, reference: sitk.Image, names: Sequence[str] | None = None, *, before_registration: bool = False
+) -> sitk.Image:
     """Labels on the grid of `reference` (LPS mm), nearest neighbour, where they are in the world.
 
     Args:
@@ -66,9 +67,7 @@ def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | No
     ranks = np.full(merged.shape, -1, dtype=np.int32)  # position of the segment seen so far
     segmentation = _with_label_images(node)
     for layer in _layers(segmentation, parent_to_world(node, before_registration)):
-        values = sitk.GetArrayFromImage(
-            sitk.Resample(layer.image, reference, identity, sitk.sitkNearestNeighbor, 0)
-        )
+        values = sitk.GetArrayFromImage(sitk.Resample(layer.image, reference, identity, sitk.sitkNearestNeighbor, 0))
         for segment_id in layer.segment_ids:
             segment = segmentation.GetSegment(segment_id)
             if segment.GetName() not in order:
@@ -82,8 +81,15 @@ def labels_from_node(node: Any, reference: sitk.Image, names: Sequence[str] | No
     return image
 
 
-def carry_labels(node: Any, transform: sitk.Transform, reference: sitk.Image, name: str, scene: Any, *,
-                 before_registration: bool = False) -> Any:
+def carry_labels(
+    node: Any,
+    transform: sitk.Transform,
+    reference: sitk.Image,
+    name: str,
+    scene: Any,
+    *,
+    before_registration: bool = False,
+) -> Any:
     """A new node of the same kind with the labels of `node`, resampled through `transform` onto `reference`.
 
     Nearest neighbour. Of a segmentation, names, colours, tags (terminology) and overlaps are kept; of a label map, the
@@ -151,8 +157,10 @@ def _with_label_images(node: Any) -> Any:
     copy = slicer.vtkSegmentation()
     copy.DeepCopy(segmentation)
     if not copy.CreateRepresentation(_BINARY):
-        raise InputError(f"The segmentation '{node.GetName()}' cannot be converted to label images. Convert it in the "
-                         "Segmentations module (Representations, Binary labelmap) and try again.")
+        raise InputError(
+            f"The segmentation '{node.GetName()}' cannot be converted to label images. Convert it in the "
+            "Segmentations module (Representations, Binary labelmap) and try again."
+        )
     return copy
 
 
@@ -166,6 +174,9 @@ def _layers(segmentation: Any, world: np.ndarray) -> list[_Layer]:
         matrix = vtk.vtkMatrix4x4()
         data.GetImageToWorldMatrix(matrix)
         image = image_from_vtk(data, world @ matrix_from_vtk(matrix))
-        layers.append(_Layer(orthonormal(image, sitk.sitkNearestNeighbor),
-                             tuple(segmentation.GetSegmentIDsForLayer(index, _BINARY))))
+        layers.append(
+            _Layer(
+                orthonormal(image, sitk.sitkNearestNeighbor), tuple(segmentation.GetSegmentIDsForLayer(index, _BINARY))
+            )
+        )
     return layers

@@ -130,9 +130,7 @@ def _both(fixed: sitk.Image, warped: sitk.Image) -> list[np.ndarray]:
     return [sitk.GetArrayFromImage(image).astype(np.float32) for image in images]
 
 
-def _shown(
-    image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float], legend: str
-) -> Any:
+def _shown(image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float], legend: str) -> Any:
     with all_or_nothing(scene):
         node = volume_node_from_image(image, name, scene)
         node.GetDisplayNode().SetAndObserveColorNodeID(colour_node(kind, scene).GetID())

@@ -17,7 +17,7 @@ _AIR_HU = -500.0
 
 
 def modality_of(node: Any) -> str | None:
-    """"CT", "MR", or None where nothing tells. Another DICOM modality (PET, ultrasound) is given as DICOM names it."""
+    """ "CT", "MR", or None where nothing tells. Another DICOM modality (PET, ultrasound) is given as DICOM names it."""
     return _from_dicom(node) or _from_name(node.GetName() or "") or _from_intensities(node)
 
 

@@ -52,8 +52,11 @@ def carry_points(node: Any, transform: sitk.Transform, name: str, scene: Any) ->
 def _placed(node: Any) -> list[int]:
     if node is None or not node.IsA("vtkMRMLMarkupsNode"):
         raise InputError("A markups node (point list, curve or line) is needed.")
-    return [index for index in range(node.GetNumberOfControlPoints())
-            if node.GetNthControlPointPositionStatus(index) == node.PositionDefined]
+    return [
+        index
+        for index in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(index) == node.PositionDefined
+    ]
 
 
 def _positions(node: Any) -> np.ndarray:

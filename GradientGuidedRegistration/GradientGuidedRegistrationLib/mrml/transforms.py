@@ -15,8 +15,9 @@ from .geometry import LPS_RAS, RESULT_ATTRIBUTE, ijk_to_ras, matrix_from_vtk, ma
 from .transaction import all_or_nothing
 
 
-def transform_node_from_field(field: sitk.Image, name: str, scene: Any, fixedNode: Any = None,
-                              movingNode: Any = None) -> Any:
+def transform_node_from_field(
+    field: sitk.Image, name: str, scene: Any, fixedNode: Any = None, movingNode: Any = None
+) -> Any:
     """A new grid transform node that brings the moving node onto the fixed one when the moving node is put under it.
 
     Args:

@@ -177,8 +177,12 @@ def kill_tree(pid: int) -> None:
     """End a worker and everything that it started."""
     try:
         if sys.platform == "win32":
-            subprocess.run(["taskkill", "/PID", str(pid), "/T", "/F"], capture_output=True, timeout=5,
-                           creationflags=subprocess.CREATE_NO_WINDOW)
+            subprocess.run(
+                ["taskkill", "/PID", str(pid), "/T", "/F"],
+                capture_output=True,
+                timeout=5,
+                creationflags=subprocess.CREATE_NO_WINDOW,
+            )
         else:
             os.killpg(pid, signal.SIGKILL)
     except (OSError, subprocess.SubprocessError):

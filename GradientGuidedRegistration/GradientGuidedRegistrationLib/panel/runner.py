@@ -81,7 +81,8 @@ class Runner:
         run.options["request"] = {"directory": str(folder), "title": shown.title}
         try:
             self.logic.writeReportJob(
-                run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures)
+                run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures
+            )
         except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
             run.discard()
             self.progress.show_error(run.title, Outcome("input", str(error)))

@@ -71,9 +71,7 @@ class SetupSection:
             )
             return
         try:
-            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-                askConfirmation=True, torchVersionRequirement=">=2.6"
-            )
+            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.6")
         except Exception as error:  # pip, the network, a half installation: for the user to read
             logging.exception("PyTorch could not be installed")
             text = _(

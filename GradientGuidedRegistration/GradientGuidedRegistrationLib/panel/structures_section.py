@@ -195,7 +195,8 @@ class StructuresSection:
 
     def _export(self, *_args: Any) -> None:
         path = qt.QFileDialog.getSaveFileName(
-            self.ui.comparisonTable, _("Write the table"), _("comparison") + ".csv", _("Comma-separated (*.csv)"))
+            self.ui.comparisonTable, _("Write the table"), _("comparison") + ".csv", _("Comma-separated (*.csv)")
+        )
         if not path:
             return
         try:
