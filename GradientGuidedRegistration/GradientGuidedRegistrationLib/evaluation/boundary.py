@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from .overlap import label_boxes
-from .surface import farthest_element
+from .overlap import Box, Region, label_regions
 
 
 class WorstBoundary(NamedTuple):
@@ -29,18 +28,28 @@ def worst_boundary(fixed_labels: sitk.Image, other_labels: sitk.Image) -> WorstB
         None if no label is in both. Within two voxels of the images' edge nothing counts: what is left there of a
         structure that the edge cuts differs by chance.
     """
-    size = fixed_labels.GetSize()[::-1]
-    boxes = [label_boxes(image) for image in (fixed_labels, other_labels)]
-    arrays = [sitk.GetArrayViewFromImage(image) for image in (fixed_labels, other_labels)]
-    worst = None
-    for label in sorted(set(boxes[0]) & set(boxes[1])):
-        pairs = list(zip(boxes[0][label], boxes[1][label], strict=True))
-        crop = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
-        first, second = (array[crop] == label for array in arrays)
-        inner = tuple(slice(2 - part.start, length - 2 - part.start) for part, length in zip(crop, size, strict=True))
-        index, distance = farthest_element(first, second, fixed_labels.GetSpacing(), inner)
-        if distance > (-1.0 if worst is None else worst.distance_mm):
-            index = np.array(index) + [part.start for part in crop]
-            point = fixed_labels.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
-            worst = WorstBoundary(label, point, distance)
-    return worst
+    found = (
+        worst_place(label, box, fixed, other, fixed_labels)
+        for label, box, (fixed, other) in label_regions([fixed_labels, other_labels])
+    )
+    return worse_of(*found)
+
+
+def worst_place(label: int, box: Box, fixed: Region, other: Region, reference: sitk.Image) -> WorstBoundary | None:
+    """The worst place of one label, as for `worst_boundary`; `box` is that of the regions in the image `reference`."""
+    if not (fixed.voxels and other.voxels):
+        return None
+    size = reference.GetSize()[::-1]
+    inner = [slice(2 - part.start, length - 2 - part.start) for part, length in zip(box, size, strict=True)]
+    distances = np.where(fixed.surface.between(inner), fixed.surface.distances_to(other.surface), -1.0)
+    element = int(np.argmax(distances))
+    if distances[element] < 0:
+        return None
+    index = np.array(fixed.surface.index_of(element)) + [part.start for part in box]
+    point = reference.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
+    return WorstBoundary(label, point, float(distances[element]))
+
+
+def worse_of(*places: WorstBoundary | None) -> WorstBoundary | None:
+    """The one with the largest distance; of equal ones the first."""
+    return max((place for place in places if place is not None), key=lambda place: place.distance_mm, default=None)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .surface import surface_distances
+from .surface import Surface, surface_distances
 
 Metrics = dict[str, Any]
+Box = tuple[slice, slice, slice]
 DISTANCES = ("asd_mm", "hd95_mm")
 
 
@@ -55,40 +57,73 @@ def label_metrics(
     Raises:
         InputError: the grids differ, an image is not 3-D or not of whole numbers.
     """
-    fixed_labels, moving_labels = _integer(fixed_labels, "fixed"), _integer(moving_labels, "moving")
+    fixed_labels, moving_labels = integer_labels(fixed_labels, "fixed"), integer_labels(moving_labels, "moving")
     if not same_grid(fixed_labels, moving_labels):
         raise InputError(
             "the fixed and the moving segmentation are on different grids; resample one of them with labels_on_grid()"
         )
-    boxes = [label_boxes(image) for image in (fixed_labels, moving_labels)]
-    wanted = sorted({int(label) for label in labels} if labels is not None else set(boxes[0]) | set(boxes[1]))
-    arrays = [sitk.GetArrayViewFromImage(image) for image in (fixed_labels, moving_labels)]
-    results = {}
-    for label in wanted:
-        found = [box[label] for box in boxes if label in box]
-        if found:
-            crop = tuple(slice(min(b[a].start for b in found), max(b[a].stop for b in found)) for a in range(3))
-        else:
-            crop = (slice(0, 0),) * 3
-        results[label] = mask_metrics(arrays[0][crop] == label, arrays[1][crop] == label, fixed_labels.GetSpacing())
-    return results
+    return {
+        label: region_metrics(*regions) for label, _, regions in label_regions([fixed_labels, moving_labels], labels)
+    }
 
 
-def mask_metrics(fixed: np.ndarray, moving: np.ndarray, spacing: tuple[float, float, float]) -> Metrics:
-    """The figures of `label_metrics` for two boolean masks (D, H, W), `spacing` (x, y, z) in mm."""
-    sizes = int(np.count_nonzero(fixed)), int(np.count_nonzero(moving))
-    voxel_ml = float(np.prod(spacing)) / 1000.0
+class Region:
+    """A structure in a box of an image; its surface is made when it is needed.
+
+    Args:
+        mask: boolean array (D, H, W).
+        spacing: (x, y, z) in mm.
+    """
+
+    def __init__(self, mask: np.ndarray, spacing: Sequence[float]) -> None:
+        self.mask, self.spacing = mask, spacing
+        self.voxels = int(np.count_nonzero(mask))
+
+    @property
+    def volume_ml(self) -> float:
+        return self.voxels * float(np.prod(self.spacing)) / 1000.0
+
+    @cached_property
+    def surface(self) -> Surface:
+        return Surface(self.mask, self.spacing)
+
+
+def label_regions(
+    images: Sequence[sitk.Image], labels: Iterable[int] | None = None
+) -> Iterator[tuple[int, Box, list[Region]]]:
+    """For each label, ascending: its value, the box (z, y, x slices) that holds it in all images, its regions there.
+
+    Args:
+        images: integer label images on one grid.
+        labels: values; every non-zero value found in any of the images if None.
+    """
+    boxes = [label_boxes(image) for image in images]
+    arrays = [sitk.GetArrayViewFromImage(image) for image in images]
+    spacing = images[0].GetSpacing()
+    for label in sorted({int(label) for label in labels} if labels is not None else set().union(*boxes)):
+        box = box_around([found.get(label) for found in boxes])
+        yield label, box, [Region(array[box] == label, spacing) for array in arrays]
+
+
+def region_metrics(fixed: Region, moving: Region) -> Metrics:
+    """The figures of `label_metrics` for two regions in the same box."""
+    voxels = fixed.voxels + moving.voxels
     metrics: Metrics = {
-        "dice": 2.0 * int(np.count_nonzero(fixed & moving)) / sum(sizes) if sum(sizes) else None,
+        "dice": 2.0 * int(np.count_nonzero(fixed.mask & moving.mask)) / voxels if voxels else None,
         "asd_mm": None,
         "hd95_mm": None,
-        "fixed_volume_ml": sizes[0] * voxel_ml,
-        "moving_volume_ml": sizes[1] * voxel_ml,
+        "fixed_volume_ml": fixed.volume_ml,
+        "moving_volume_ml": moving.volume_ml,
     }
-    if all(sizes):
-        distances = surface_distances(fixed, moving, spacing)
+    if fixed.voxels and moving.voxels:
+        distances = surface_distances(fixed.surface, moving.surface)
         metrics["asd_mm"], metrics["hd95_mm"] = distances.average(), distances.hausdorff(95.0)
     return metrics
+
+
+def mask_metrics(fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> Metrics:
+    """The figures of `label_metrics` for two boolean masks (D, H, W), `spacing` (x, y, z) in mm."""
+    return region_metrics(Region(fixed, spacing), Region(moving, spacing))
 
 
 def mean_metrics(metrics: Mapping[Any, Metrics]) -> Metrics:
@@ -105,7 +140,8 @@ def mean_metrics(metrics: Mapping[Any, Metrics]) -> Metrics:
     return means
 
 
-def _integer(labels: sitk.Image, which: str) -> sitk.Image:
+def integer_labels(labels: sitk.Image, which: str) -> sitk.Image:
+    """A 3-D label image of whole numbers, cast where they are stored as fractions. Raises `InputError`."""
     if labels.GetDimension() != 3 or labels.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"the {which} segmentation must be one 3-D label image")
     if labels.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
@@ -116,7 +152,7 @@ def _integer(labels: sitk.Image, which: str) -> sitk.Image:
     return sitk.Cast(labels, sitk.sitkInt32)
 
 
-def label_boxes(labels: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
+def label_boxes(labels: sitk.Image) -> dict[int, Box]:
     """Bounding boxes (z, y, x slices) of all non-zero labels, in one pass."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.ComputePerimeterOff()
@@ -126,3 +162,13 @@ def label_boxes(labels: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
         x, y, z, width, height, depth = statistics.GetBoundingBox(label)
         boxes[int(label)] = (slice(z, z + depth), slice(y, y + height), slice(x, x + width))
     return boxes
+
+
+def box_around(boxes: Iterable[Box | None]) -> Box:
+    """The box around all of them; an empty one if there are none."""
+    found = [box for box in boxes if box is not None]
+    z, y, x = (
+        slice(min((box[axis].start for box in found), default=0), max((box[axis].stop for box in found), default=0))
+        for axis in range(3)
+    )
+    return z, y, x

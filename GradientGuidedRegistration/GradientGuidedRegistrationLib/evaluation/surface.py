@@ -8,7 +8,8 @@ spacing instead of taken from a marching-cubes table.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,50 +47,56 @@ class SurfaceDistances(NamedTuple):
         )
 
 
-def surface_distances(first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
-    """Distances between the surfaces of two non-empty masks.
+class Surface:
+    """The surface elements of a mask: where they are, how large, and how far away.
 
     Args:
-        first, second: boolean arrays (D, H, W) of the same shape. What touches the array's edge is closed there.
-        spacing: millimetres along (x, y, z), so along the arrays' last, middle and first axis.
+        mask: boolean array (D, H, W). What touches the array's edge is closed there.
+        spacing: millimetres along (x, y, z), so along the array's last, middle and first axis.
 
-    Raises:
-        ValueError: shapes differ or a mask is empty.
+    Attributes:
+        elements: their cells, as flat indices into an array (D + 1, H + 1, W + 1).
+        areas: of the elements, mm^2.
     """
-    if first.shape != second.shape or first.ndim != 3:
-        raise ValueError(f"two masks (D, H, W) of one shape are needed, got {first.shape} and {second.shape}")
-    if not (first.any() and second.any()):
+
+    def __init__(self, mask: np.ndarray, spacing: Sequence[float]) -> None:
+        self._shape = tuple(size + 1 for size in mask.shape)
+        self._spacing = tuple(float(value) for value in spacing)
+        codes = _cell_codes(mask).ravel()
+        self.elements = np.flatnonzero(codes - np.uint8(1) < 254)  # neither 0 nor 255
+        self.areas = element_areas(self._spacing)[codes[self.elements]]
+
+    @cached_property
+    def _squared_distance(self) -> sitk.Image:
+        """Exact squared Euclidean distance (mm^2) of each cell to the nearest element."""
+        cells = np.zeros(self._shape, np.uint8)
+        cells.ravel()[self.elements] = 1
+        image = sitk.GetImageFromArray(cells)
+        image.SetSpacing(self._spacing)
+        return sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=True, useImageSpacing=True)
+
+    def distances_to(self, other: Surface) -> np.ndarray:
+        """Distance (mm) of each of these elements to the nearest one of another surface in the same box."""
+        squared = sitk.GetArrayViewFromImage(other._squared_distance).ravel()[self.elements]
+        # Elements deep in a thick patch of the other surface come out negative: they are part of it.
+        return np.sqrt(np.maximum(squared, 0.0))
+
+    def index_of(self, element: int) -> tuple[float, float, float]:
+        """Continuous voxel index (z, y, x) of an element in the mask."""
+        z, y, x = (int(cell) for cell in np.unravel_index(self.elements[element], self._shape))
+        return z - 0.5, y - 0.5, x - 0.5
+
+    def between(self, box: Sequence[slice]) -> np.ndarray:
+        """Which elements have voxels of a box (z, y, x slices, may reach past the mask) on both sides, boolean."""
+        cells = np.unravel_index(self.elements, self._shape)
+        return np.logical_and.reduce([(c >= part.start) & (c <= part.stop) for c, part in zip(cells, box, strict=True)])
+
+
+def surface_distances(first: Surface, second: Surface) -> SurfaceDistances:
+    """Distances between two surfaces in the same box, both with elements."""
+    if not (first.elements.size and second.elements.size):
         raise ValueError("surface distances of an empty mask are not defined")
-    box = _bounding_box(first | second)
-    codes = [_cell_codes(np.ascontiguousarray(mask[box])) for mask in (first, second)]
-    surfaces = [(code != 0) & (code != 255) for code in codes]
-    to_first, to_second = (_distance_map(surface, spacing) for surface in surfaces)
-    areas = element_areas(tuple(float(value) for value in spacing))
-    return SurfaceDistances(
-        to_second[surfaces[0]], to_first[surfaces[1]], areas[codes[0][surfaces[0]]], areas[codes[1][surfaces[1]]]
-    )
-
-
-def farthest_element(
-    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float, float], part: tuple[slice, ...] | None = None
-) -> tuple[tuple[float, float, float], float]:
-    """The surface element of `first` that is farthest from the surface of `second`, both as in `surface_distances`.
-
-    Args:
-        part: voxels (z, y, x slices) between which the element is looked for; everywhere if None.
-
-    Returns:
-        Its continuous index (z, y, x) and the distance in mm; -1 if there is no element in `part`.
-    """
-    codes = [_cell_codes(mask) for mask in (first, second)]
-    surfaces = [(code != 0) & (code != 255) for code in codes]
-    distances = np.where(surfaces[0], _distance_map(surfaces[1], spacing), -1)
-    for axis, kept in enumerate(part or ()):
-        lines = np.moveaxis(distances, axis, 0)
-        lines[: max(kept.start, 0)] = -1
-        lines[max(kept.stop, 0) + 1 :] = -1
-    z, y, x = (int(i) for i in np.unravel_index(np.argmax(distances), distances.shape))
-    return (z - 0.5, y - 0.5, x - 0.5), float(distances[z, y, x])
+    return SurfaceDistances(first.distances_to(second), second.distances_to(first), first.areas, second.areas)
 
 
 @lru_cache(maxsize=16)
@@ -135,14 +142,6 @@ def _loops(code: int) -> list[list[tuple[int, int]]]:
     return loops
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    box = []
-    for axis in range(3):
-        hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append(slice(hits[0], hits[-1] + 1) if len(hits) else slice(0, 0))
-    return tuple(box)
-
-
 def _cell_codes(mask: np.ndarray) -> np.ndarray:
     """Codes (D+1, H+1, W+1) uint8 of the cells around each voxel corner; outside the array is background."""
     padded = np.pad(mask.astype(np.uint8), 1)
@@ -151,15 +150,6 @@ def _cell_codes(mask: np.ndarray) -> np.ndarray:
     for bit, (x, y, z) in enumerate(_CORNERS):
         codes |= padded[z : z + depth, y : y + height, x : x + width] << np.uint8(bit)
     return codes
-
-
-def _distance_map(surface: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Exact Euclidean distance (mm) of each point to the nearest one of `surface`, 0 on it."""
-    image = sitk.GetImageFromArray(surface.astype(np.uint8))
-    image.SetSpacing([float(value) for value in spacing])
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    # Points deep in a thick patch of elements come out negative: they are part of the surface.
-    return np.maximum(sitk.GetArrayFromImage(distance), 0.0)
 
 
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from .overlap import Metrics, label_metrics, labels_on_grid, mean_metrics
+from .boundary import worse_of, worst_place
+from .overlap import Metrics, integer_labels, label_regions, labels_on_grid, mean_metrics, region_metrics
 
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)", "hd95_mm": "HD95 (mm)"}
 COLUMNS = (
@@ -41,22 +42,28 @@ def compare_labels(
         names: words for label values; "Label 3" where there are none.
 
     Returns:
-        {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}}}
-        with the figures of `label_metrics` and `mean_metrics`. A label that is lost or gained by warping stays in
-        both columns. Keys are strings, so that the value survives JSON unchanged.
+        {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}},
+        "worst": {"label", "point", "distance_mm"} or None} with the figures of `label_metrics` and `mean_metrics`, and
+        the `worst_boundary` after. A label that is lost or gained by warping stays in both columns. Keys are strings
+        and values plain, so that all of it survives JSON unchanged.
+
+    Raises:
+        InputError: an image is not 3-D or not of whole numbers.
     """
-    moving_labels, warped_labels = (labels_on_grid(image, fixed_labels) for image in (moving_labels, warped_labels))
-    before = label_metrics(fixed_labels, moving_labels)
-    after = label_metrics(fixed_labels, warped_labels, labels=set(before) | set(label_values(warped_labels)))
-    before = label_metrics(fixed_labels, moving_labels, labels=after) if set(after) != set(before) else before
+    images = [
+        labels_on_grid(integer_labels(image, name), fixed_labels)
+        for image, name in ((fixed_labels, "fixed"), (moving_labels, "moving"), (warped_labels, "warped"))
+    ]
     names = names or {}
-    return {
-        "labels": {
-            str(label): {"name": names.get(label, f"Label {label}"), "before": before[label], "after": after[label]}
-            for label in after
-        },
-        "mean": {"before": mean_metrics(before), "after": mean_metrics(after)},
-    }
+    entries: dict[str, Any] = {}
+    worst = None
+    for label, box, (fixed, moving, warped) in label_regions(images):
+        figures = {"before": region_metrics(fixed, moving), "after": region_metrics(fixed, warped)}
+        entries[str(label)] = {"name": names.get(label, f"Label {label}"), **figures}
+        worst = worse_of(worst, worst_place(label, box, fixed, warped, images[0]))
+    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
+    place = None if worst is None else {**worst._asdict(), "point": list(worst.point)}
+    return {"labels": entries, "mean": means, "worst": place}
 
 
 def label_values(labels: sitk.Image) -> list[int]:

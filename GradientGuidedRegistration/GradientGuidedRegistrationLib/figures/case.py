@@ -47,7 +47,10 @@ def render_case(
     Returns:
         The files in reading order.
     """
-    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names=label_names)
+    worst = None
+    if fixed_labels is not None and moving_labels is not None:
+        worst = worst_boundary(fixed_labels, warp_labels(moving_labels, fixed_labels, result.field))
+    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)
     return render_pages(pages, volumes, directory, render)
 
 
@@ -71,22 +74,16 @@ def describe_case(
     moving: sitk.Image,
     fixed_labels: sitk.Image | None = None,
     moving_labels: sitk.Image | None = None,
-    warped_labels: sitk.Image | None = None,
     label_names: Mapping[int, str] | None = None,
+    worst: WorstBoundary | None = None,
 ) -> tuple[dict[str, Volume], list[Page]]:
     """The volumes and the pages of a registration, before any pixel is drawn.
 
-    Arguments as for `render_case`; `warped_labels` are the moving labels on the grid of the fixed ones if they are
-    known already.
+    Arguments as for `render_case`; `worst` is the place to show enlarged, that of the largest deformation if None.
     """
     volumes = case_volumes(result, fixed, moving, fixed_labels, moving_labels)
     lower, upper, centre = region_of_interest(fixed, fixed_labels)
     views = three_views(lower, upper, centre)
-    worst = None
-    if fixed_labels is not None and moving_labels is not None:
-        if warped_labels is None:
-            warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
-        worst = worst_boundary(fixed_labels, warped_labels)
     builder = PageBuilder(
         volumes=volumes,
         views=views,
@@ -186,7 +183,7 @@ def region_of_interest(
 def _label_centre(labels: sitk.Image, lower: np.ndarray, upper: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """For each axis the slice that shows the largest share of each label, shares added up."""
     # Strided, not averaged: label values must not mix.
-    factors = [max(1, int(2.0 / own)) for own in labels.GetSpacing()]
+    factors = [max(1, int(3.0 / own)) for own in labels.GetSpacing()]
     small = labels[:: factors[0], :: factors[1], :: factors[2]]
     values = sitk.GetArrayViewFromImage(small)
     points, found = _points(small, values != 0), values[values != 0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import compare_labels, csv_of, field_metrics, rows_of
+from ..evaluation import WorstBoundary, compare_labels, csv_of, field_metrics, rows_of
 from ..evaluation.field import region_mask
 from ..evaluation.plots import bar_plot, histogram_plot
 from ..whole_files import write_bytes
@@ -20,6 +20,7 @@ from .case import describe_case, warp_labels
 from .page import PanelRenderer, render_page
 from .png import png_bytes
 from .render import render_panel
+from .views import as_point
 
 if TYPE_CHECKING:
     from ..registration.result import Result
@@ -59,14 +60,12 @@ def write_report(
     metrics = dict(metrics or {})
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
-    warped_labels = None
-    if fixed_labels is not None and moving_labels is not None:
+    if fixed_labels is not None and moving_labels is not None and "labels" not in metrics:
         warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
-        if "labels" not in metrics:
-            metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
-    volumes, pages = describe_case(
-        result, fixed, moving, fixed_labels, moving_labels, warped_labels, label_names
-    )  # fmt: skip
+        metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
+    place = metrics.get("worst")
+    worst = WorstBoundary(**{**place, "point": as_point(place["point"])}) if place else None
+    volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)
     region, jacobian = field_of_view(fixed, result.field), volumes["jacobian"].image
     if "folding_percent" not in metrics:
         metrics |= field_metrics(result.field, region, jacobian)

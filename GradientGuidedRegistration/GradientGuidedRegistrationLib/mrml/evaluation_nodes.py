@@ -11,8 +11,9 @@ import SimpleITK as sitk
 import vtk
 
 from ..errors import InputError
-from ..evaluation import csv_of, mask_metrics, mean_metrics, rows_of, target_registration_error
-from .label_grid import LabelGrid, box_around
+from ..evaluation import csv_of, mean_metrics, rows_of, target_registration_error
+from ..evaluation.overlap import Region, box_around, region_metrics
+from .label_grid import LabelGrid
 from .points import points_from_markups
 from .structures import Match, match_structures, structures_of
 from .transaction import all_or_nothing
@@ -76,17 +77,17 @@ def compare_matches(
     """
     if not matches:
         raise InputError("There is nothing to compare: both segmentations are empty.")
-    grids = {"before": LabelGrid(reference), "after": LabelGrid(reference, transform)}
+    before, after = LabelGrid(reference), LabelGrid(reference, transform)
+    spacing = reference.GetSpacing()
     entries: dict[str, Any] = {}
     for number, match in enumerate(matches, start=1):
         yield match.name
-        figures = {}
-        for when, grid in grids.items():
-            box = box_around([grids["before"].box(match.fixed), grid.box(match.moving)])
-            masks = grids["before"].mask(match.fixed, box), grid.mask(match.moving, box)
-            figures[when] = mask_metrics(*masks, reference.GetSpacing())
+        parts = ((before, match.fixed), (before, match.moving), (after, match.moving))
+        box = box_around(grid.box(structure) for grid, structure in parts)
+        fixed, *sides = (Region(grid.mask(structure, box), spacing) for grid, structure in parts)
+        figures = {when: region_metrics(fixed, side) for when, side in zip(("before", "after"), sides)}
         entries[str(number)] = {"name": match.name, "matched_by": match.by, **figures}
-    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in grids}
+    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
     return {"labels": entries, "mean": means}
 
 

@@ -7,10 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation.overlap import label_boxes
+from ..evaluation.overlap import Box, label_boxes
 from .structures import Structure
-
-Box = tuple[slice, slice, slice]
 
 
 class _Sampled(NamedTuple):
@@ -50,13 +48,3 @@ class LabelGrid:
             )
             self._known[id(image)] = _Sampled(sitk.GetArrayFromImage(on_grid), label_boxes(on_grid), image)
         return self._known[id(image)]
-
-
-def box_around(boxes: list[Box | None]) -> Box:
-    """The box around all of them; an empty one if there are none."""
-    found = [box for box in boxes if box is not None]
-    z, y, x = (
-        slice(min((b[axis].start for b in found), default=0), max((b[axis].stop for b in found), default=0))
-        for axis in range(3)
-    )
-    return z, y, x
