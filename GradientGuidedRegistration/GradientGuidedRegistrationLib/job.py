@@ -193,10 +193,11 @@ def _write(request: Request, result: Result, fixed, moving, segmentations, metri
     started = time.perf_counter()
     if request.report is not None:
         from .figures import write_report
+        from .renderer import report_renderer
 
         write_report(
             result, fixed, moving, request.report, fixed_labels=segmentations[0], moving_labels=segmentations[1],
-            case=request.title, metrics=metrics,
+            case=request.title, metrics=metrics, render=report_renderer(),
         )  # fmt: skip
         metrics["seconds"]["report"] = time.perf_counter() - started
         started = time.perf_counter()

@@ -152,6 +152,7 @@ def report(task: Task) -> dict[str, Any]:
     """Write the report of the result in `input` into the directory of the request."""
     from .figures import write_report
     from .figures.job import read_report_job
+    from .renderer import report_renderer
 
     task.progress("report", 0.0)
     job = read_report_job(task.folder / INPUT)
@@ -159,6 +160,7 @@ def report(task: Task) -> dict[str, Any]:
     path = write_report(
         job.result, job.fixed, job.moving, task.request["directory"], fixed_labels=job.fixed_labels,
         moving_labels=job.moving_labels, label_names=job.label_names, case=task.request["title"],
+        render=report_renderer(),
     )  # fmt: skip
     return {"path": str(path)}
 

@@ -77,12 +77,19 @@ def test_pages_follow_what_there_is():
     case = make_case(branches=False)
     volumes, pages = describe_case(case.result, case.fixed, case.moving)
     assert [page.name for page in pages] == ["images", "overlay", "close-up", "series", "gradients", "deformation"]
-    assert "trust" not in volumes and len(pages[-1].rows[0]) == 3
+    assert "disagreement" not in volumes and len(pages[-1].rows[0]) == 3
     volumes, pages = describe_case(case.result, case.fixed, case.moving, fixed_labels=case.fixed_labels)
     assert "outlines" in [page.name for page in pages] and "labels_after" not in volumes
     case = make_case()
     volumes, pages = describe_case(case.result, case.fixed, case.moving, case.fixed_labels, case.moving_labels)
-    assert "trust" in volumes and len(pages[-1].rows[0]) == 4
+    assert "disagreement" in volumes and len(pages[-1].rows[0]) == 4
+    case.result.expected_error = sitk.VectorMagnitude(case.result.field)
+    _, (*_, deformation) = describe_case(case.result, case.fixed, case.moving)
+    assert [panel.title for panel in deformation.rows[0]][3:] == [
+        "Disagreement of the branches (mm)",
+        "Expected error (mm)",
+    ]
+    assert "expects a large error of itself" in deformation.caption
     # both labels are cut by the slices: these meet where most of them shows
     axial, coronal, sagittal = (row[0].view for row in pages[0].rows)
     assert abs(axial.centre[2] - CENTRE[2]) < 4 and abs(coronal.centre[1] - CENTRE[1]) < 4
@@ -139,11 +146,11 @@ def test_what_was_registered_is_shown_inside_the_fixed_image_only():
     view = SliceView("coronal", corner, (40.0, 40.0), 1.0)
     inside = ~np.isnan(volumes["fixed"].slice(view))
     assert 0.05 < inside.mean() < 0.95
-    for name in ("after", "gradient_after", "labels_after", "jacobian", "displacement", "trust", "field"):
+    for name in ("after", "gradient_after", "labels_after", "jacobian", "displacement", "disagreement", "field"):
         known = ~np.isnan(volumes[name].slice(view))
         known = known.all(axis=-1) if known.ndim == 3 else known
         assert (known <= inside).mean() > 0.999
-        if name in ("jacobian", "displacement", "trust", "field"):
+        if name in ("jacobian", "displacement", "disagreement", "field"):
             assert known.sum() > 0.9 * inside.sum()
 
 
@@ -218,7 +225,7 @@ def test_report_is_self_contained_and_escaped(tmp_path):
     case = make_case("oblique", "straight")
     case.fixed.SetMetaData("0010|0010", "DOE^JANE")
     case.moving.SetMetaData("0010|0010", "DOE^JANE")
-    case.result.quality = {"verdict": "check <this>", "reasons": ["<b>big</b> motion"], "mutual": {"after": 0.5}}
+    case.result.quality = {"verdict": "check", "reasons": ["<b>big</b> motion"], "mutual": {"after": 0.5}}
     case.result.settings = SimpleNamespace()
     path = write_report(
         case.result, case.fixed, case.moving, tmp_path, fixed_labels=case.fixed_labels,
@@ -235,7 +242,7 @@ def test_report_is_self_contained_and_escaped(tmp_path):
     assert first == (tmp_path / "images.png").read_bytes()
     assert not re.search(r"(src|href)=\"?(http|//|file)", text) and not [link for link in page.links if link]
     assert page.tags.count("svg") == 3
-    assert "verdict check" in text and "Label 2" in text
+    assert '<div class="verdict check"><strong>Check before use</strong>' in text and "Label 2" in text
     rows = (tmp_path / "labels.csv").read_text().splitlines()
     assert rows[0].startswith("label,name,dice_before") and len(rows) == 4
     before, after = (float(rows[1].split(",")[i]) for i in (2, 3))
@@ -245,7 +252,7 @@ def test_report_is_self_contained_and_escaped(tmp_path):
 
 def test_report_without_labels_and_without_quality(tmp_path):
     case = make_case(branches=False)
-    case.result.quality = None
+    case.result.quality = {}
     text = without_pictures(
         write_report(case.result, case.fixed, case.moving, tmp_path, render=blank).read_text(encoding="utf-8")
     )
@@ -301,7 +308,7 @@ def test_batch_overview(tmp_path):
         }
 
     cases = [
-        {"name": "good", "metrics": metrics(0.6, 0.9), "report": tmp_path / "good" / "report.html", "verdict": "Good"},
+        {"name": "good", "metrics": metrics(0.6, 0.9), "report": tmp_path / "good" / "report.html"},
         {"name": "worst", "metrics": metrics(0.6, 0.5), "report": "worst/report.html"},
         {"name": "broken <i>", "error": "no overlap in space & time"},
         {"name": "middle", "metrics": metrics(0.5, 0.7, 2.0)},
@@ -315,10 +322,11 @@ def test_batch_overview(tmp_path):
     assert page.tags.count("svg") == 3
     assert "0.700 ± 0.200" in text  # Liver after
     unlabelled = [
-        {"name": name, "metrics": {"folding_percent": 0.0, "mutual_information": {"before": 0.4, "after": after}}}
-        for name, after in (("better", 0.9), ("hardly", 0.41))
+        {"name": name, "metrics": {"verdict": verdict, "mutual_information": {"before": 0.4, "after": after}}}
+        for name, verdict, after in (("better", "good", 0.9), ("hardly", "good", 0.41), ("doubtful", "check", 0.7))
     ]
     text = batch_report(unlabelled, tmp_path / "two").read_text(encoding="utf-8")
-    assert text.index("hardly") < text.index("better") and "0.410" in text and Checker(text).tags.count("svg") == 2
+    assert text.index("doubtful") < text.index("hardly") < text.index("better") and "0.410" in text
+    assert "Check before use" in text and Checker(text).tags.count("svg") == 1
     empty = batch_report([], tmp_path / "none").read_text(encoding="utf-8")
     assert "0 cases" in empty

@@ -19,12 +19,12 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
 
     Args:
         cases: for each case "name"; "metrics" as `register.py --metrics` writes them (what is missing is left out);
-            "verdict" (optional); "error", the line that said why it failed (optional); "report", the case's report,
+            "error", the line that said why it failed (optional); "report", the case's report,
             as a path relative to `directory` or below it (optional).
 
     Returns:
         The HTML file. Failed cases come first, then the others from the lowest mean Dice; where there are no labels,
-        from the largest folding, then from the smallest gain in mutual information.
+        from the worst verdict, then from the largest folding, then from the smallest gain in mutual information.
     """
     directory = Path(directory)
     ordered = sorted(cases, key=_badness, reverse=True)
@@ -47,12 +47,13 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
 _STRUCTURE_HEADER = ("Structure", "Cases", "Dice before", "after", "ASD (mm) before", "after")
 
 
-def _badness(case: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    dice = _mean(case, "after", "dice")
-    folding = _metrics(case).get("folding_percent")
+def _badness(case: Mapping[str, Any]) -> tuple[float, ...]:
+    metrics, dice = _metrics(case), _mean(case, "after", "dice")
+    doubt = ("good", None, "check", "poor").index(metrics.get("verdict"))
     before, after = (_information(case, when) for when in ("before", "after"))
     gain = after - before if before is not None and after is not None else 0.0
-    return (1.0 if case.get("error") else 0.0, -dice if dice is not None else 0.0, round(folding or 0.0, 2), -gain)
+    folding = round(metrics.get("folding_percent") or 0.0, 2)
+    return (1.0 if case.get("error") else 0.0, -dice if dice is not None else 0.0, doubt, folding, -gain)
 
 
 def _metrics(case: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,7 +112,7 @@ def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
         rows.append(
             [
                 name,
-                "failed" if case.get("error") else str(case.get("verdict") or _metrics(case).get("verdict") or ""),
+                "Failed" if case.get("error") else html.VERDICTS.get(_metrics(case).get("verdict", ""), ""),
                 *(html.written(_mean(case, when, "dice"), 3) for when in ("before", "after")),
                 *(html.written(_mean(case, when, "asd_mm"), 2) for when in ("before", "after")),
                 *(html.written(_information(case, when), 3) for when in ("before", "after")),

@@ -125,7 +125,10 @@ def case_volumes(
     before = volumes["gradient_before"]
     volumes["gradient_after"] = Volume(before.image, after, window=before.window, within=fixed)
     if result.image_field is not None and result.gradient_field is not None:
-        volumes["trust"] = Volume(_lengths(result.image_field - result.gradient_field), within=fixed)
+        volumes["disagreement"] = Volume(_lengths(result.image_field - result.gradient_field), within=fixed)
+    expected_error = getattr(result, "expected_error", None)
+    if expected_error is not None:
+        volumes["expected_error"] = Volume(expected_error, within=fixed)
     if fixed_labels is not None:
         volumes["fixed_labels"] = Volume(fixed_labels, nearest=True)
     if moving_labels is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+VERDICTS = {"good": "Good", "check": "Check before use", "poor": "Poor: do not rely on it"}
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23; background: #fff;
@@ -15,7 +16,7 @@ h1 { font-size: 25px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 34px 0 8p
 p { max-width: 80ch; } .quiet { color: #666; }
 .verdict { border-left: 6px solid #999; background: #f4f4f5; padding: 10px 16px; margin: 18px 0; }
 .verdict.good { border-color: #2e8b57; } .verdict.check { border-color: #d98a00; }
-.verdict.bad { border-color: #c0392b; }
+.verdict.poor { border-color: #c0392b; }
 .verdict strong { font-size: 17px; } .verdict ul { margin: 4px 0; }
 .cards { display: flex; flex-wrap: wrap; gap: 12px; margin: 14px 0; }
 .card { border: 1px solid #ddd; border-radius: 6px; padding: 8px 14px; min-width: 130px; }

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ..registration.result import Result
 
 REPORT_NAME = "report.html"
-_TONES = {"good": "good", "ok": "good", "pass": "good", "check": "check", "warning": "check", "doubtful": "check"}
 
 
 def write_report(
@@ -112,15 +111,13 @@ def field_of_view(fixed: sitk.Image, field: sitk.Image) -> sitk.Image:
     )  # fmt: skip
 
 
-def _verdict(quality: Mapping[str, Any] | None) -> str:
-    verdict = str((quality or {}).get("verdict") or "")
-    if not verdict:
+def _verdict(quality: Mapping[str, Any]) -> str:
+    verdict = quality.get("verdict")
+    if verdict not in html.VERDICTS:
         return ""
-    tone = _TONES.get(verdict.lower().split()[0], "bad")
-    reasons = (quality or {}).get("reasons") or ()
-    reasons = (reasons,) if isinstance(reasons, str) else reasons
-    items = "".join(f"<li>{escape(str(reason))}</li>" for reason in reasons)
-    return f'<div class="verdict {tone}"><strong>{escape(verdict)}</strong>{f"<ul>{items}</ul>" if items else ""}</div>'
+    items = "".join(f"<li>{escape(str(reason))}</li>" for reason in quality.get("reasons", ()))
+    words = escape(html.VERDICTS[verdict])
+    return f'<div class="verdict {verdict}"><strong>{words}</strong>{f"<ul>{items}</ul>" if items else ""}</div>'
 
 
 def _headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

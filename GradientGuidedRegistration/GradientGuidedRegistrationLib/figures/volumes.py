@@ -43,9 +43,14 @@ class Volume:
             pixel,
         )
         values = sitk.GetArrayFromImage(picture)[0]
-        if self.within is not None:
-            values[~inside(self.within, view)] = np.nan
+        values[~self.visible(view)] = np.nan
         return values
+
+    def visible(self, view: SliceView) -> np.ndarray:
+        """Which pixels (height, width) `within` leaves to be seen."""
+        if self.within is None:
+            return np.ones(view.size[::-1], bool)
+        return inside(self.within, view)
 
     def grey(self, view: SliceView) -> np.ndarray:
         """The slice through the window, float32 (height, width) in [0, 255]; 0 outside the image."""

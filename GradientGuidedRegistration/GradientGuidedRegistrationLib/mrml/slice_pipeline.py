@@ -113,10 +113,7 @@ class PipelineVolume:
         return getattr(self._volume, name)
 
     def grey(self, view: Any) -> np.ndarray:
-        picture = self._pipeline.grey(self._volume, view)
-        if self._volume.within is not None:
-            picture[np.isnan(self._volume.slice(view))] = 0
-        return picture
+        return np.where(self._volume.visible(view), self._pipeline.grey(self._volume, view), 0)
 
 
 def through_slicer(paint: Callable[[Any, Mapping[str, Any]], np.ndarray]) -> Callable[..., np.ndarray]:
