@@ -22,7 +22,7 @@ from .errors import InputError
 from .headless import in_application
 
 
-class SelfTests:
+class SelfTests(unittest.TestCase):
     """The tests and what they have in common; to be combined with `ScriptedLoadableModuleTest`."""
 
     def setUp(self) -> None:
@@ -37,7 +37,7 @@ class SelfTests:
         """Run all of them, each with its own set-up, and raise if one failed."""
         if not in_application():
             super().runTest()  # type: ignore[misc]
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(type(self))  # type: ignore[arg-type]
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(type(self))
         result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
         if not result.wasSuccessful():
             raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} self-tests failed.")
@@ -60,7 +60,7 @@ class SelfTests:
         parameters.fixedVolume, parameters.movingVolume = self.blob("MR", 0.0), self.blob("CT", 2.0)
         parameters.model, parameters.quality = Model.NONE, Quality.FAST
         if panel.missing():
-            self.skipTest(panel.missing())  # type: ignore[attr-defined]
+            self.skipTest(panel.missing())
         return panel
 
     def blob(self, name: str, shift: float, size: int = 24) -> Any:
@@ -79,6 +79,42 @@ class SelfTests:
         turn.SetRotation(0.1, -0.2, 0.15)
         image.SetDirection(turn.GetMatrix())
         return mrml.volume_node_from_image(image, name, slicer.mrmlScene)
+
+    def openPanelWithResult(self) -> Any:
+        """A panel that shows a result of two volumes; no process was needed to make it."""
+        import numpy as np
+        import SimpleITK as sitk
+
+        from . import mrml
+        from .registration.result import Result
+        from .registration.settings import Settings
+
+        panel = self.openPanel()
+        fixed, moving = self.blob("MR", 0.0), self.blob("CT", 2.0)
+        image = mrml.image_from_node(fixed)
+        vectors = np.zeros((*image.GetSize()[::-1], 3), dtype=np.float32)
+        vectors[1:-1, 1:-1, 1:-1] = 4.0 * np.array(image.GetDirection()).reshape(3, 3)[:, 0]  # two voxels
+        fields = [sitk.GetImageFromArray(sign * vectors, isVector=True) for sign in (1, -1)]
+        for field in fields:
+            field.CopyInformation(image)
+        result = Result(fields[0], sitk.Transform(3, sitk.sitkIdentity), Settings(), inverse_field=fields[1])
+        made = panel.logic.addResultToScene(result, fixed, moving)
+        panel.resultSection.show(made, fixed, moving)
+        return panel
+
+    def halves(self, volume: Any) -> Any:
+        """A label map of a blob in two parts that touch."""
+        import numpy as np
+        import SimpleITK as sitk
+
+        from . import mrml
+
+        image = mrml.image_from_node(volume, before_registration=True)
+        inside = sitk.GetArrayFromImage(image) > 50
+        labels = np.where(inside, 1 + (np.arange(len(inside)) >= len(inside) // 2)[:, None, None], 0)
+        labelImage = sitk.GetImageFromArray(labels.astype(np.uint8))
+        labelImage.CopyInformation(image)
+        return mrml.volume_node_from_image(labelImage, f"{volume.GetName()} halves", slicer.mrmlScene, labels=True)
 
     def waitFor(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
         """Let the application work until something is so."""
@@ -112,8 +148,8 @@ class SelfTests:
         transformNode.SetMatrixTransformToParent(matrix)
         node.SetAndObserveTransformNodeID(transformNode.GetID())
         image = mrml.image_from_node(node)
-        self.assertEqual(image.GetPixel(3, 2, 1), 23)  # type: ignore[attr-defined]
-        self.assertEqual(image.TransformIndexToPhysicalPoint((1, 1, 1)), (-11.0, -2.0, 3.0))  # type: ignore[attr-defined]
+        self.assertEqual(image.GetPixel(3, 2, 1), 23)
+        self.assertEqual(image.TransformIndexToPhysicalPoint((1, 1, 1)), (-11.0, -2.0, 3.0))
 
     def test_TransformNode(self) -> None:
         """A field becomes a from-parent grid transform that moves a point as the field says."""
@@ -128,7 +164,32 @@ class SelfTests:
         node = mrml.transform_node_from_field(field, "CT to MR", slicer.mrmlScene)
         moved = node.GetTransformFromParent().TransformPoint(-4.0, -4.0, 4.0)
         for found, expected in zip(moved, (-5.0, -6.0, 7.0)):
-            self.assertAlmostEqual(found, expected, places=4)  # type: ignore[attr-defined]
+            self.assertAlmostEqual(found, expected, places=4)
+
+    def test_PointsAndImagesGoTheSameWay(self) -> None:
+        """A point of the CT comes to lie where the MR shows the same place, and back through the inverse."""
+        import vtk
+
+        panel = self.openPanelWithResult()
+        transform, inverse = (slicer.util.getNode(name) for name in ("CT to MR", "MR to CT"))
+        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+        fixed = slicer.util.getNode("MR")
+        middle = [0.0] * 6
+        fixed.GetRASBounds(middle)
+        centre = [(middle[2 * axis] + middle[2 * axis + 1]) / 2 for axis in range(3)]
+        points.AddControlPoint(centre)
+        ui = panel.ui
+        ui.applySelector.setCurrentNode(points)
+        direction = vtk.vtkMatrix4x4()
+        fixed.GetIJKToRASDirectionMatrix(direction)
+        shift, moved = direction.MultiplyPoint((4.0, 0.0, 0.0, 0.0)), [0.0] * 3
+        for side, node, sign in ((0, transform, -1.0), (1, inverse, 1.0)):
+            ui.sideComboBox.currentIndex = side
+            ui.applyButton.click()
+            self.assertIs(points.GetParentTransformNode(), node)
+            points.GetNthControlPointPositionWorld(0, moved)
+            for axis in range(3):
+                self.assertAlmostEqual(moved[axis], centre[axis] + sign * shift[axis], places=1)
 
     # --- the Logic
 
@@ -157,9 +218,9 @@ class SelfTests:
         )
         after = dice(made.warpedSegmentation)
         logging.info("Mean Dice %.3f before, %.3f after", before, after)
-        self.assertGreater(after, before + 0.1)  # type: ignore[attr-defined]
-        self.assertLess(made.result.quality["folding_percent"], 0.5)  # type: ignore[attr-defined]
-        self.assertIs(moving.GetParentTransformNode(), made.transform)  # type: ignore[attr-defined]
+        self.assertGreater(after, before + 0.1)
+        self.assertLess(made.result.quality["folding_percent"], 0.5)
+        self.assertIs(moving.GetParentTransformNode(), made.transform)
 
     def test_TrainingTwoSteps(self) -> None:
         """The network can be trained here, and its weights be used."""
@@ -173,14 +234,14 @@ class SelfTests:
                 output=self.folder / "run", steps=2, shape=(32, 32, 32), device="cpu", workers=0, validation_cases=1
             )
         )
-        self.assertTrue(list((self.folder / "run").glob("*.pt")))  # type: ignore[attr-defined]
+        self.assertTrue(list((self.folder / "run").glob("*.pt")))
 
     def requireTorch(self) -> None:
         """Skip where PyTorch is not installed."""
         import importlib.util
 
         if importlib.util.find_spec("torch") is None:
-            self.skipTest("PyTorch is not installed")  # type: ignore[attr-defined]
+            self.skipTest("PyTorch is not installed")
 
     # --- the panel
 
@@ -192,37 +253,37 @@ class SelfTests:
             (ui.weightsPathEdit, "ctkPathLineEdit"),
             (ui.optionsCollapsibleButton, "ctkCollapsibleButton"),
         ):
-            self.assertEqual(widget.className(), name)  # type: ignore[attr-defined]
+            self.assertEqual(widget.className(), name)
 
     def test_PanelFillsItselfIn(self) -> None:
         """An MR and a CT are recognised, and the button says what is missing."""
         panel = self.openPanel()
-        self.assertFalse(panel.ui.registerButton.enabled)  # type: ignore[attr-defined]
-        self.assertIn("Choose", panel.ui.registerButton.toolTip)  # type: ignore[attr-defined]
+        self.assertFalse(panel.ui.registerButton.enabled)
+        self.assertIn("Choose", panel.ui.registerButton.toolTip)
         ct, mr = self.blob("CTAbdomen", 0.0), self.blob("MRT2", 1.0)
         panel.exit()
         panel.enter()
-        self.assertIs(panel.ui.fixedSelector.currentNode(), mr)  # type: ignore[attr-defined]
-        self.assertIs(panel.ui.movingSelector.currentNode(), ct)  # type: ignore[attr-defined]
+        self.assertIs(panel.ui.fixedSelector.currentNode(), mr)
+        self.assertIs(panel.ui.movingSelector.currentNode(), ct)
         panel.ui.swapButton.click()
-        self.assertIs(panel.ui.fixedSelector.currentNode(), ct)  # type: ignore[attr-defined]
+        self.assertIs(panel.ui.fixedSelector.currentNode(), ct)
 
     def test_PanelRegistersAndUndoes(self) -> None:
         """Register, look, undo, redo."""
         panel = self.openFilledPanel()
         moving = panel._parameterNode.movingVolume
         panel.ui.registerButton.click()
-        self.assertEqual(panel.ui.registerButton.text, "Cancel")  # type: ignore[attr-defined]
+        self.assertEqual(panel.ui.registerButton.text, "&Cancel")
         self.waitFor(lambda: panel.runner.queue.current is None)
         transform = moving.GetParentTransformNode()
-        self.assertIsNotNone(transform, panel.ui.logText.plainText)  # type: ignore[attr-defined]
-        self.assertEqual(transform.GetName(), "CT to MR")  # type: ignore[attr-defined]
+        self.assertIsNotNone(transform, panel.ui.logText.plainText)
+        self.assertEqual(transform.GetName(), "CT to MR")
         for name in ("MR to CT", "CT on MR"):
-            self.assertIsNotNone(slicer.util.getFirstNodeByName(name))  # type: ignore[attr-defined]
+            self.assertIsNotNone(slicer.util.getFirstNodeByName(name))
         panel.ui.registeredCheckBox.click()
-        self.assertIsNone(moving.GetParentTransformNode())  # type: ignore[attr-defined]
+        self.assertIsNone(moving.GetParentTransformNode())
         panel.ui.registeredCheckBox.click()
-        self.assertIs(moving.GetParentTransformNode(), transform)  # type: ignore[attr-defined]
+        self.assertIs(moving.GetParentTransformNode(), transform)
 
     def test_PanelCancels(self) -> None:
         """Cancel ends the process within two seconds, leaves the scene as it was, and the next one starts."""
@@ -234,9 +295,9 @@ class SelfTests:
         first, start = panel.runner.queue.current, time.monotonic()
         panel.ui.registerButton.click()
         self.waitFor(lambda: panel.runner.queue.current is not first, 10)
-        self.assertLess(time.monotonic() - start, 2.5)  # type: ignore[attr-defined]
-        self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
-        self.assertIsNotNone(panel.runner.queue.current)  # type: ignore[attr-defined]
+        self.assertLess(time.monotonic() - start, 2.5)
+        self.assertEqual(self.nodeIDs(), before)
+        self.assertIsNotNone(panel.runner.queue.current)
         panel.ui.registerButton.click()
         self.waitFor(lambda: panel.runner.queue.current is None, 10)
 
@@ -248,9 +309,9 @@ class SelfTests:
         before = self.nodeIDs()
         panel.ui.registerButton.click()
         self.waitFor(lambda: panel.runner.queue.current is None)
-        self.assertIn("constant", panel.ui.errorLabel.text)  # type: ignore[attr-defined]
-        self.assertEqual(self.nodeIDs(), before)  # type: ignore[attr-defined]
-        with self.assertRaises(InputError):  # type: ignore[attr-defined]
+        self.assertIn("constant", panel.ui.errorLabel.text)
+        self.assertEqual(self.nodeIDs(), before)
+        with self.assertRaises(InputError):
             panel.logic.register(panel._parameterNode.fixedVolume, volume)
 
     def test_PanelSurvivesSceneClose(self) -> None:
@@ -260,8 +321,39 @@ class SelfTests:
         self.waitFor(lambda: panel.ui.progressBar.value > 0)
         folder = panel.runner.queue.current.folder
         slicer.mrmlScene.Clear()
-        self.assertIsNone(panel.runner.queue.current)  # type: ignore[attr-defined]
-        self.assertFalse(folder.exists())  # type: ignore[attr-defined]
+        self.assertIsNone(panel.runner.queue.current)
+        self.assertFalse(folder.exists())
         panel.enter()
-        self.assertFalse(panel.ui.registerButton.enabled)  # type: ignore[attr-defined]
-        self.assertEqual(panel.ui.registerButton.text, "Register")  # type: ignore[attr-defined]
+        self.assertFalse(panel.ui.registerButton.enabled)
+        self.assertEqual(panel.ui.registerButton.text, "&Register")
+
+    def test_PanelShowsAResult(self) -> None:
+        """Every way of looking, one after the other, and back without a trace."""
+        panel = self.openPanelWithResult()
+        ui, before = panel.ui, self.nodeIDs()
+        for look in ("fade", "checkerboard", "split", "gradientFixed", "gradientBefore", "gradientAfter", "jacobian"):
+            button = getattr(ui, f"{look}Button")
+            button.click()
+            self.assertTrue(button.checked, look)
+            self.assertIn("MR", ui.legendLabel.text)
+        for button in (ui.gridButton, ui.glyphsButton, ui.threeUpButton):
+            button.click()
+            self.assertTrue(button.checked, button.text)
+        slicer.app.processEvents()
+        ui.restoreViewsButton.click()
+        self.assertFalse(ui.gridButton.checked or ui.threeUpButton.checked)
+        colours = "vtkMRMLColorTableNode"  # made once a scene, for all results
+        self.assertEqual([node for node in self.nodeIDs() - before if not node.startswith(colours)], [])
+
+    def test_PanelComparesStructures(self) -> None:
+        """Overlap before and after, in the table of the panel and in a table node."""
+        panel = self.openPanelWithResult()
+        ui = panel.ui
+        ui.fixedStructuresSelector.setCurrentNode(self.halves(slicer.util.getNode("MR")))
+        ui.movingStructuresSelector.setCurrentNode(self.halves(slicer.util.getNode("CT")))
+        ui.compareButton.click()
+        self.waitFor(lambda: ui.comparisonTable.rowCount == 3)
+        before, after = (float(text) for text in ui.comparisonTable.item(2, 2).text().split(" → "))
+        self.assertLess(before, 0.9)
+        self.assertGreater(after, 0.97)
+        self.assertEqual(slicer.util.getNode("CT overlap").GetNumberOfRows(), 3)

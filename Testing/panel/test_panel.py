@@ -83,6 +83,14 @@ def test_names_are_unique_and_every_input_is_reached_by_tab_and_explained(tree: 
         assert tip.text, name
 
 
+def test_keys_lead_to_one_widget_each_and_not_to_the_main_menu(tree: ElementTree.Element) -> None:
+    texts = [text.text for text in tree.iterfind(".//property[@name='text']/string") if text.text]
+    keys = [key.lower() for text in [*texts, "&Cancel"] for key in re.findall("&([A-Za-z])", text)]
+    assert {"r", "c", "x", "m"} <= set(keys)
+    assert len(keys) == len(set(keys)), sorted(keys)
+    assert not set(keys) & set("fevh"), "File, Edit, View and Help are the application's"
+
+
 def test_labels_have_buddies_and_node_selectors_get_the_scene(tree: ElementTree.Element) -> None:
     names = names_in_ui(tree)
     assert {label.text for label in tree.iterfind(".//property[@name='buddy']/cstring")} <= names
@@ -223,11 +231,11 @@ def test_register_then_undo_and_apply(filled: Any, scene: Any, wait: Any) -> Non
     ui, parameters = filled.ui, filled._parameterNode
     points = mrml.markups_from_points(np.zeros((1, 3)), "landmarks", scene)
     ui.registerButton.click()
-    assert ui.registerButton.text == "Cancel"
+    assert ui.registerButton.text == "&Cancel"
     assert filled.runner.queue.current is not None
     folder = filled.runner.queue.current.folder
     wait(lambda: filled.runner.queue.current is None)
-    assert ui.registerButton.text == "Register", ui.errorLabel.text
+    assert ui.registerButton.text == "&Register", ui.errorLabel.text
     moving, transform = parameters.movingVolume, parameters.movingVolume.GetParentTransformNode()
     assert transform is not None, ui.logText.toPlainText()
     assert transform.GetName() == "CT to MR"
@@ -290,7 +298,7 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
     assert "killed" in ui.errorLabel.text
     assert node_ids(scene) == before
     ui.retryCoarserButton.click()
-    assert ui.registerButton.text == "Cancel"
+    assert ui.registerButton.text == "&Cancel"
     wait(lambda: filled.runner.queue.current is None)
     result = filled._parameterNode.movingVolume.GetParentTransformNode()
     assert result is not None, ui.logText.toPlainText()
@@ -321,7 +329,7 @@ def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) ->
     assert filled.runner.queue.waiting == []
     assert not is_alive(pid)
     assert not folder.exists()
-    assert filled.ui.registerButton.text == "Register"
+    assert filled.ui.registerButton.text == "&Register"
     assert filled._parameterNode is not None, "a new parameter set, since the module is shown"
     assert filled._parameterNode.fixedVolume is None
 

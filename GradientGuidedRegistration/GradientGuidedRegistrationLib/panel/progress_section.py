@@ -48,7 +48,7 @@ class ProgressSection:
         """Show which run is under way and which wait."""
         ui, run = self.ui, queue.current
         ui.progressFrame.visible = run is not None
-        ui.registerButton.text = _("Cancel") if run is not None else _("Register")
+        ui.registerButton.text = _("&Cancel") if run is not None else _("&Register")
         if run is not None and queue.cancelling:
             ui.statusLabel.text = _("Cancelling…")
         elif run is not None and not ui.statusLabel.text:
