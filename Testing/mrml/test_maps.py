@@ -85,6 +85,14 @@ def test_jacobian_node(scene: Any, geometry: Any, new_field: Any) -> None:
         sitk.GetArrayFromImage(image_from_node(node)), sitk.GetArrayFromImage(jacobian_determinant(field))
     )
     assert not node.GetDisplayNode().GetInterpolate()
+    inner = sitk.RegionOfInterest(field, [n - 4 for n in field.GetSize()], [2, 2, 2])
+    spacing = field.GetSpacing()[0]
+    shown = image_from_node(jacobian_node(field, "Jacobian", scene, within=inner))
+    size = [round(n * own / spacing) for n, own in zip(inner.GetSize(), inner.GetSpacing())]
+    assert np.abs(np.subtract(shown.GetSize(), size)).max() <= 1  # nothing of what is outside
+    middle = [n // 2 for n in shown.GetSize()]
+    place = field.TransformPhysicalPointToIndex(shown.TransformIndexToPhysicalPoint(middle))
+    assert shown[middle] == jacobian_determinant(field)[place]
     for folded in (-5.0, -0.3, 0.0):
         assert np.allclose(shown_colour(node, folded), (1, 1, 0))
     assert np.ptp(shown_colour(node, 1.0)) < 0.05  # volume kept: no hue

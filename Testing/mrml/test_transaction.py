@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from GradientGuidedRegistrationLib.errors import Cancelled
-from GradientGuidedRegistrationLib.mrml import all_or_nothing, volume_node_from_image
+from GradientGuidedRegistrationLib.mrml import all_or_nothing, transform_node_from_field, volume_node_from_image
+from GradientGuidedRegistrationLib.mrml.transaction import remove_node
 
 
 def node_ids(scene: Any) -> list[str]:
@@ -25,6 +26,16 @@ def test_an_error_takes_out_what_was_added(
         scene.AddNewNodeByClass("vtkMRMLSegmentationNode").CreateDefaultDisplayNodes()
         assert len(node_ids(scene)) > len(before)
         raise error("stop")
+    assert node_ids(scene) == before
+
+
+def test_a_transform_goes_with_the_colours_of_its_arrows(scene: Any, geometries: Any, new_field: Any) -> None:
+    before = node_ids(scene)
+    node = transform_node_from_field(new_field(geometries["lps"]), "deformation", scene)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetDefaultColors()  # as the slice views do
+    assert any(name.startswith("vtkMRMLProceduralColorNode") for name in set(node_ids(scene)) - set(before))
+    remove_node(node, scene)
     assert node_ids(scene) == before
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from GradientGuidedRegistrationLib.mrml.colours import add_legend
 from GradientGuidedRegistrationLib.mrml.images import volume_node_from_image
 from GradientGuidedRegistrationLib.mrml.transforms import transform_node_from_field
 from GradientGuidedRegistrationLib.mrml.views import (
@@ -43,6 +44,19 @@ def views(scene: Any) -> list[Any]:
 def volumes(scene: Any, geometries: Any, new_image: Any) -> list[Any]:
     return [volume_node_from_image(new_image(geometries["lps"], seed=n), name, scene)
             for n, name in enumerate(("MR", "CT", "map"))]  # fmt: skip
+
+
+def test_colour_legends_are_told_what_the_views_show(scene: Any, views: Any, new_image: Any, geometries: Any) -> None:
+    """A legend looks whether its volume is in a view when it is itself modified, not when the view is."""
+    volume = volume_node_from_image(new_image(geometries["lps"]), "map", scene)
+    told: list[str] = []
+    add_legend(volume, "mm").AddObserver("ModifiedEvent", lambda *_: told.append(views[0].GetForegroundVolumeID()))
+    state = ViewState.capture(scene)
+    show_in_slices(scene, foreground=volume)
+    clear_foreground(scene)
+    show_in_slices(scene, foreground=volume)
+    state.restore(scene)
+    assert told == [volume.GetID(), None, volume.GetID(), None]
 
 
 def test_show_and_flicker(scene: Any, views: Any, volumes: Any) -> None:

@@ -269,6 +269,8 @@ def test_cancel_leaves_the_scene_as_it_was_and_the_next_in_the_queue_starts(fill
     start = time.monotonic()
     ui.registerButton.click()
     assert ui.statusLabel.text == "Cancelling…"
+    filled.runner.queue._process._on_event({"event": "progress", "step": "refine", "fraction": 0.5})
+    assert ui.statusLabel.text == "Cancelling…", "a late step is no news"
     wait(lambda: filled.runner.queue.current is second)
     assert time.monotonic() - start < 2.0
     assert node_ids(scene) == before

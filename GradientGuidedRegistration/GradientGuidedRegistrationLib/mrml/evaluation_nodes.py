@@ -121,7 +121,10 @@ def plot_nodes_from_table(tableNode: Any, measure: str, scene: Any) -> Any:
         chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(words))
         chart.SetTitle(words)
         chart.SetYAxisTitle(words)
-        chart.SetXAxisTitle(HEADINGS["name"])
+        chart.SetXAxisTitle("Row of the table; point at a bar for its structure")
+        if measure == "dice":  # room above the bars for the legend
+            chart.SetYAxisRangeAuto(False)
+            chart.SetYAxisRange(0.0, 1.3)
         for when, colour in (("before", (0.42, 0.45, 0.50)), ("after", (0.23, 0.44, 0.71))):
             series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", scene.GenerateUniqueName(f"{words} {when}"))
             series.SetAndObserveTableNodeID(tableNode.GetID())

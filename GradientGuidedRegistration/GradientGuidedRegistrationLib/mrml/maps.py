@@ -59,9 +59,17 @@ def gradient_map_node(
     return _shown(gradient, name, scene, "gradient", (0.0, 1.0), "Edge strength")
 
 
-def jacobian_node(field: sitk.Image, name: str, scene: Any) -> Any:
-    """A new volume node with the Jacobian determinant of x + u(x) (LPS mm); folding is yellow."""
-    node = _shown(jacobian_determinant(field), name, scene, "jacobian", JACOBIAN_RANGE, "Volume change")
+def jacobian_node(field: sitk.Image, name: str, scene: Any, within: sitk.Image | None = None) -> Any:
+    """A new volume node with the Jacobian determinant of x + u(x) (LPS mm); folding is yellow.
+
+    Args:
+        within: the fixed image, to show nothing of what the field does outside of it.
+    """
+    jacobian = jacobian_determinant(field)
+    if within is not None:
+        grid = covering_grid(within, field.GetSpacing()[0])
+        jacobian = grid.resample(jacobian, interpolator=sitk.sitkNearestNeighbor, default=1.0)
+    node = _shown(jacobian, name, scene, "jacobian", JACOBIAN_RANGE, "Volume change")
     node.GetDisplayNode().SetInterpolate(False)  # a folded voxel must not be averaged away
     return node
 

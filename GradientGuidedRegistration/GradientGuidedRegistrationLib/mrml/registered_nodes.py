@@ -102,9 +102,19 @@ def add_result(
                 scene, before_registration=True,
             )  # fmt: skip
             segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
+            _show_like(movingSegmentationNode, segmentation)
         transform = move_into(transform, transformNode)
         inverse = move_into(inverse, inverseTransformNode)
         warped = move_into(warped, warpedVolumeNode)
         if observe:
             set_registered(movingNode, transform, True)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+
+def _show_like(source: Any, carried: Any) -> None:
+    """A carried segmentation is seen where the source is, as outlines: filled, it would cover both images."""
+    if not carried.IsA("vtkMRMLSegmentationNode"):
+        return
+    shown = source.GetDisplayNode()
+    carried.GetDisplayNode().SetVisibility(shown is None or bool(shown.GetVisibility()))
+    carried.GetDisplayNode().SetVisibility2DFill(False)

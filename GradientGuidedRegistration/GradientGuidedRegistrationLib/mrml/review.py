@@ -95,9 +95,12 @@ class Review:
 
     def jacobian(self, opacity: float = 0.6) -> Any:
         """The Jacobian determinant over the fixed image, folding in yellow; returns its volume node."""
-        return self._over(
-            "jacobian", lambda: jacobian_node(self.result.field, "Jacobian determinant", self.scene), opacity
-        )
+
+        def make() -> Any:
+            within = image_from_node(self.fixedNode)
+            return jacobian_node(self.result.field, "Jacobian determinant", self.scene, within)
+
+        return self._over("jacobian", make, opacity)
 
     def disagreement(self, opacity: float = 0.6) -> Any:
         """The distance (mm) between the branches' fields over the fixed image; returns its volume node.

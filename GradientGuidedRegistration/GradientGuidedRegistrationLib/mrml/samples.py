@@ -40,7 +40,7 @@ def _segmentation(image: sitk.Image, title: str, names: dict[int, str], scene: A
     node.SetName(scene.GenerateUniqueName(title))
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetVisibility2DFill(False)  # outlines, so that the images are seen
+    node.GetDisplayNode().SetVisibility(False)  # so that the images are seen
     slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(labels, node)
     remove_node(labels, scene)
     segmentation = node.GetSegmentation()

@@ -25,12 +25,20 @@ def all_or_nothing(scene: Any) -> Iterator[None]:
 
 
 def remove_node(node: Any, scene: Any) -> None:
-    """Take a displayable node out of the scene with its display nodes, which the scene itself would keep."""
+    """Take a displayable node out of the scene with its display nodes, which the scene itself would keep.
+
+    The colour nodes that transforms make for their display go as well.
+    """
     displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    colours = [display.GetColorNode() for display in displays if display is not None]
     scene.RemoveNode(node)
-    for display in displays:
-        if display is not None and scene.IsNodePresent(display):
-            scene.RemoveNode(display)
+    for other in [*displays, *(colour for colour in colours if colour is not None and _is_own(colour))]:
+        if other is not None and scene.IsNodePresent(other):
+            scene.RemoveNode(other)
+
+
+def _is_own(colour: Any) -> bool:
+    return colour.IsA("vtkMRMLProceduralColorNode") and colour.GetSingletonTag() is None
 
 
 def _nodes(scene: Any) -> list[Any]:

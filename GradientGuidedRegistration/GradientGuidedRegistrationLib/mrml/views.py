@@ -45,12 +45,14 @@ def show_in_slices(
             composite.SetForegroundVolumeID(foreground.GetID())
         if opacity is not None:
             composite.SetForegroundOpacity(min(max(float(opacity), 0.0), 1.0))
+    _update_legends(scene)
 
 
 def clear_foreground(scene: Any) -> None:
     """Show the background alone."""
     for composite in slice_composites(scene):
         composite.SetForegroundVolumeID(None)
+    _update_legends(scene)
 
 
 def flicker(scene: Any) -> bool:
@@ -156,6 +158,7 @@ class ViewState:
             node.SetForegroundVolumeID(_present(scene, state["foreground"]))
             node.SetLabelVolumeID(_present(scene, state["label"]))
             node.SetForegroundOpacity(state["opacity"])
+        _update_legends(scene)
         self.restore_layout(scene)
 
     def restore_layout(self, scene: Any) -> None:
@@ -184,6 +187,12 @@ def three_up(scene: Any) -> None:
         if not layout.IsLayoutDescription(THREE_UP_LAYOUT):
             layout.AddLayoutDescription(THREE_UP_LAYOUT, _THREE_UP)
         layout.SetViewArrangement(THREE_UP_LAYOUT)
+
+
+def _update_legends(scene: Any) -> None:
+    """Slicer's colour legends do not notice by themselves that their volume has come into a view or gone from it."""
+    for legend in _nodes(scene, "vtkMRMLColorLegendDisplayNode"):
+        legend.Modified()
 
 
 def _present(scene: Any, node_id: str | None) -> str | None:

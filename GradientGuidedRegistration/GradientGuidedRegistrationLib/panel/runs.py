@@ -85,10 +85,14 @@ class RunQueue:
             run = self.waiting.pop(0)
             run.started = time.monotonic()
             self.current = run
-            self._process = WorkerProcess(run.folder, lambda event: self._on_event(run, event),
+            self._process = WorkerProcess(run.folder, lambda event: self._heard(run, event),
                                           lambda outcome: self._ended(run, outcome))  # fmt: skip
             self._process.start(run.task, **run.options.get("request", {}))
         self._on_change()
+
+    def _heard(self, run: Run, event: dict[str, Any]) -> None:
+        if not self.cancelling:  # what is still under way then is of no interest
+            self._on_event(run, event)
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         if run is not self.current:  # it was stopped
