@@ -71,6 +71,7 @@ def application(_host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         "loadUI": stand_in.load_ui,
         "childWidgetVariables": stand_in.child_widget_variables,
         "setSliceViewerLayers": lambda **layers: None,
+        "resetSliceViews": lambda: None,
         "WaitCursor": nullcontext,
     }.items():
         monkeypatch.setattr(slicer.util, name, value, raising=False)

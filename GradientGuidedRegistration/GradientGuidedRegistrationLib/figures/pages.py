@@ -199,16 +199,21 @@ class PageBuilder:
             "The grid shows where planes 10 mm apart in the moving image come to lie. The Jacobian determinant is the "
             "volume of a small piece of the moving image over that in the fixed image; yellow marks folding."
         )
-        for key, title, words in (
-            ("disagreement", "Disagreement of the branches", "Where the image branch and the gradient branch disagree"),
-            ("expected_error", "Expected error", "Where the registration expects a large error of itself"),
-        ):
-            if key in self.volumes:
-                limit = self._largest(key, 2.0)
-                layers = (Grey("fixed", 0.6), ColourMap(key, "heat", (0.0, limit), 0.75, fade=True))
-                columns.append((f"{title} (mm)", layers))
-                legend.append(ColourBar("heat", ("0", f"{limit / 2:g}", f"{limit:g}"), f"{title} (mm)"))
-                caption += f" {words}, trust the result less."
+        doubt = {
+            "expected_error": ("Expected error", "Where the registration expects a large error of itself"),
+            "disagreement": (
+                "Disagreement of the branches",
+                "Where the image branch and the gradient branch disagree",
+            ),
+        }
+        key = next((key for key in doubt if key in self.volumes), None)
+        if key is not None:
+            title, words = doubt[key]
+            limit = self._largest(key, 2.0)
+            layers = (Grey("fixed", 0.6), ColourMap(key, "heat", (0.0, limit), 0.75, fade=True))
+            columns.append((f"{title} (mm)", layers))
+            legend.append(ColourBar("heat", ("0", f"{limit / 2:g}", f"{limit:g}"), f"{title} (mm)"))
+            caption += f" {words}, trust the result less."
         return Page(
             "deformation",
             "Deformation",

@@ -12,7 +12,6 @@ from ..evaluation.colour_tables import apply_table
 ENTRIES = 256
 FOLDING = (1.0, 1.0, 0.0)
 JACOBIAN_RANGE = (-1.0, 3.0)  # values at the ends of the Jacobian's table; volume is kept at its middle
-_LEGEND_FONT = 8  # points; at Slicer's own size a title covers half of a view
 
 
 def colour_node(kind: str, scene: Any) -> Any:
@@ -37,12 +36,10 @@ def add_legend(volume_node: Any, title: str) -> Any:
     """The colour bar of a map, with its title, in every slice view that shows the map; returns its display node."""
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume_node)
     legend.SetTitleText(title)
-    for words in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
-        words.SetFontSize(_LEGEND_FONT)
     legend.SetLabelFormat("%.1f")
     legend.SetMaxNumberOfColors(ENTRIES)
     legend.SetNumberOfLabels(5)
-    legend.SetSize(0.12, 0.45)  # of the view's width and height
+    legend.SetSize(0.09, 0.35)  # of the view's width and height; the words are as large as that allows
     legend.SetPosition(0.97, 0.5)
     return legend
 

@@ -58,7 +58,7 @@ class ProgressSection:
             ui.statusLabel.text = ""
         waiting = ", ".join(other.title for other in queue.waiting)
         ui.queueLabel.text = _("Waiting: {titles}").format(titles=waiting) if waiting else ""
-        ui.clearQueueButton.visible = bool(waiting)
+        ui.queueLabel.visible = ui.clearQueueButton.visible = bool(waiting)
 
     def show_event(self, run: Run, event: dict[str, Any]) -> None:
         """Show one event of the background process."""

@@ -14,6 +14,7 @@ from .looks import Look, looks
 from .shown_result import ShownResult
 
 _FLICKER_MS = 500
+_LAYOUT_MS = 100
 
 
 class ViewSection:
@@ -57,6 +58,8 @@ class ViewSection:
         self._look = None
         if self._shown is not None:
             self._shown.close()
+        if self.ui.threeUpButton.checked:
+            _fit()
         for button in (self.ui.gridButton, self.ui.glyphsButton, self.ui.outlinesButton, self.ui.threeUpButton):
             button.checked = False
         self.update()
@@ -148,3 +151,9 @@ class ViewSection:
             self.attempt(lambda review: review.three_up())
         else:
             self.attempt(lambda review: review.restore_layout())
+        _fit()
+
+
+def _fit() -> None:
+    """Show the images whole again, once the views of the new layout have their sizes."""
+    qt.QTimer.singleShot(_LAYOUT_MS, slicer.util.resetSliceViews)
