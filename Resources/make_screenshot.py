@@ -31,11 +31,11 @@ def main() -> None:
     panel = slicer.modules.GradientGuidedRegistrationWidget
     panel.ui.tryButton.click()
     wait_while(lambda: panel.runner.running)
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        node.GetDisplayNode().SetVisibility(node.GetName() == "Phantom MR organs")
-    panel.ui.inputsCollapsibleButton.collapsed = False
-    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-    slicer.app.layoutManager().resetSliceViews()
+    panel.ui.compareButton.click()
+    wait_while(lambda: not panel.ui.plotButton.enabled)
+    panel.ui.plotButton.click()
+    panel.ui.gradientAfterButton.click()
+    slicer.util.resetSliceViews()
     slicer.util.forceRenderAllViews()
     pause(2.0)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)

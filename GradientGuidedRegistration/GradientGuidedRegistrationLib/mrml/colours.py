@@ -36,7 +36,7 @@ def add_legend(volume_node: Any, title: str) -> Any:
     """The colour bar of a map, with its title, in every slice view that shows the map; returns its display node."""
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume_node)
     legend.SetTitleText(title)
-    legend.SetLabelFormat("%.1f")
+    legend.SetLabelFormat("%.3g")
     legend.SetMaxNumberOfColors(ENTRIES)
     legend.SetNumberOfLabels(5)
     legend.SetSize(0.09, 0.35)  # of the view's width and height; the words are as large as that allows

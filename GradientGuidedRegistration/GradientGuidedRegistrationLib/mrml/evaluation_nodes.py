@@ -121,7 +121,7 @@ def plot_nodes_from_table(tableNode: Any, measure: str, scene: Any) -> Any:
         chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(words))
         chart.SetTitle(words)
         chart.SetYAxisTitle(words)
-        chart.SetXAxisTitle("Row of the table; point at a bar for its structure")
+        chart.SetXAxisTitle("Structure (point at a bar for its name)")
         if measure == "dice":  # room above the bars for the legend
             chart.SetYAxisRangeAuto(False)
             chart.SetYAxisRange(0.0, 1.3)
