@@ -14,15 +14,20 @@ import time
 import unittest
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
 from .errors import InputError
 from .headless import in_application
 
+if TYPE_CHECKING:
+    from unittest import TestCase
+else:
+    TestCase = object  # Slicer's test class brings the real one; by itself this mixin is not to be collected
 
-class SelfTests(unittest.TestCase):
+
+class SelfTests(TestCase):
     """The tests and what they have in common; to be combined with `ScriptedLoadableModuleTest`."""
 
     def setUp(self) -> None:

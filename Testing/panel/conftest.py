@@ -64,7 +64,12 @@ def application(_host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr(
         slicer,
         "app",
-        SimpleNamespace(temporaryPath=str(folder), clipboard=stand_in.application.clipboard, userSettings=Settings),
+        SimpleNamespace(
+            temporaryPath=str(folder),
+            clipboard=stand_in.application.clipboard,
+            userSettings=Settings,
+            layoutManager=lambda: None,
+        ),
     )
     monkeypatch.setattr(sys.modules["slicer.ScriptedLoadableModule"], "ScriptedLoadableModuleWidget", WidgetBase)
     for name, value in {

@@ -156,4 +156,5 @@ class ViewSection:
 
 def _fit() -> None:
     """Show the images whole again, once the views of the new layout have their sizes."""
-    qt.QTimer.singleShot(_LAYOUT_MS, slicer.util.resetSliceViews)
+    if slicer.app.layoutManager() is not None:  # there is none without a main window
+        qt.QTimer.singleShot(_LAYOUT_MS, slicer.util.resetSliceViews)
