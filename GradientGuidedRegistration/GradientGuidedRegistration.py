@@ -120,6 +120,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     # --- life of the panel
 
     def setup(self) -> None:
+        from GradientGuidedRegistrationLib.panel.keyboard import reach_node_selectors
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
         from GradientGuidedRegistrationLib.panel.runner import Runner
         from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
@@ -128,6 +129,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/GradientGuidedRegistration.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
+        reach_node_selectors(self.ui)
         self.logic = GradientGuidedRegistrationLogic()
         self.presets = presets()
         self.ui.presetComboBox.addItems([*(preset.name for preset in self.presets), _("Custom")])
@@ -146,6 +148,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(scene, scene.NodeAddedEvent, self.resultSection.update)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
@@ -188,6 +191,17 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller: Any, event: Any) -> None:
+        """A scene was opened: show its parameter set instead of the empty one made when the old scene closed."""
+        shown = self._parameterNode
+        if shown is None or shown.fixedVolume is not None or shown.movingVolume is not None:
+            return
+        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
+            if node.GetAttribute("ModuleName") == self.moduleName and node is not shown.parameterNode:
+                self.setParameterNode(GradientGuidedRegistrationParameterNode(node))
+                slicer.mrmlScene.RemoveNode(shown.parameterNode)
+                return
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:
         parameters = self._parameterNode

@@ -67,6 +67,7 @@ class _NodeComboBox(QtWidgets.QWidget):
     def loaded(self) -> None:
         self._node = None
         self._box = QtWidgets.QComboBox(self)
+        self._box.setFocusProxy(self)  # as in Slicer
         QtWidgets.QVBoxLayout(self).addWidget(self._box)
         self.layout().setContentsMargins(0, 0, 0, 0)
         self._box.addItem(self.property("noneDisplay") or "None")
@@ -154,6 +155,7 @@ def qt_module() -> ModuleType:
     module = ModuleType("qt")
     module.QProcess = type("QProcess", (QtCore.QProcess,), {"NotRunning": QtCore.QProcess.ProcessState.NotRunning})
     module.QTimer = QtCore.QTimer
+    module.Qt = QtCore.Qt
     module.QEventLoop = type("QEventLoop", (QtCore.QEventLoop,), {"exec_": QtCore.QEventLoop.exec})
     module.QWidget, module.QComboBox = CLASSES["QWidget"], CLASSES["QComboBox"]
     module.QTableWidgetItem = QtWidgets.QTableWidgetItem

@@ -62,7 +62,10 @@ class ProgressSection:
 
     def show_event(self, run: Run, event: dict[str, Any]) -> None:
         """Show one event of the background process."""
-        if event["event"] == "progress":
+        if event["event"] == "started":  # the bar of the run before it goes
+            self.ui.progressBar.value = 0
+            self.ui.statusLabel.text = _("{title}: starting").format(title=run.title)
+        elif event["event"] == "progress":
             left = time_left(time.monotonic() - run.started, event["fraction"])
             text = f"{run.title}: {step_name(event['step'])}" + (f", {left}" if left else "")
             if self.ui.statusLabel.text.partition(",")[0] != text.partition(",")[0]:
@@ -76,6 +79,7 @@ class ProgressSection:
         """A new run: what the last one left on the screen goes."""
         self.clear_error()
         self.ui.noteLabel.visible = False
+        self.ui.progressBar.value = 0
         self.ui.statusLabel.text = ""
 
     def show_note(self, text: str) -> None:
