@@ -153,7 +153,12 @@ def _cell_codes(mask: np.ndarray) -> np.ndarray:
 
 
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:
+    target, below = weights.sum() * percent / 100.0, 0.0
+    rank = int(0.8 * len(values))
+    small = values < np.partition(values, rank)[rank]  # millions of values: sort only those that may be it
+    if weights[small].sum() < target:
+        below = weights[small].sum()
+        values, weights = values[~small], weights[~small]
     order = np.argsort(values)
-    cumulated = np.cumsum(weights[order])
-    index = np.searchsorted(cumulated, cumulated[-1] * percent / 100.0)
+    index = np.searchsorted(below + np.cumsum(weights[order]), target)
     return float(values[order][min(index, len(values) - 1)])
