@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..whole_files import replacing, reserve
-from .headers import check_geometry, check_header
+from .headers import check_geometry, check_hdf5, check_header
 from .nifti import check_whole
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -66,11 +66,13 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"The {role} {path} does not exist; check the path.")
+    if suffix(path) in (".h5", ".hdf5"):
+        check_hdf5(path, role)
     try:
         if suffix(path) in _TRANSFORM_FILE_SUFFIXES:
             return sitk.ReadTransform(str(path))
         field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise InputError(f"The {role} {path} cannot be read: {reason(error)}") from None
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
         raise InputError(f"The {role} {path} is no 3-D displacement field: it needs three components a voxel.")
@@ -140,6 +142,8 @@ def check_volume(image: sitk.Image, name: str) -> None:
         raise InputError(
             f"The {name} has {image.GetPixelIDTypeAsString()} pixels; give a volume with one real number a voxel."
         )
+    if not min(image.GetSize()):
+        raise InputError(f"The {name} holds no voxels; its header is damaged.")
     check_geometry(image, name)
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values.sum(dtype=np.float64)):

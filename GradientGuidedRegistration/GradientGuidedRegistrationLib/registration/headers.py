@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -17,6 +18,11 @@ _REFERENCE = {
     ".nrrd": re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE),
     ".mha": re.compile(rb"^\s*ElementDataFile\s*=\s*(?!\s|LOCAL\s*$)", re.MULTILINE),
 }
+_DIMENSIONS = re.compile(rb"^\s*NDims\s*=\s*[1-9]\s*$", re.MULTILINE)  # ITK ends in a crash on more
+_MATRIX = re.compile(rb"^\s*(?:TransformMatrix|Rotation|Orientation)\s*=(.*)$", re.MULTILINE)
+_LARGEST_IN_MATRIX = 1e6  # ITK does not come back from decomposing a matrix of enormous numbers
+_HDF5_START = 64
+_HDF5_END = {b"\0": 40, b"\1": 44, b"\2": 28, b"\3": 28}  # where a superblock of this version has the file's length
 _SMALLEST_MM, _LARGEST_MM = 1e-3, 1e3  # of a voxel
 _FARTHEST_MM = 1e6  # of the origin
 
@@ -35,6 +41,8 @@ def check_header(path: Path, role: str) -> None:
             raise InputError(f"The {role} {path} refers to another file for its voxels; save it as a single file.")
         if suffix == ".nrrd" and max(map(len, header.split(b"\n\n")[0].splitlines()), default=0) > _LONGEST_LINE:
             raise InputError(f"The {role} {path} is damaged: its header is no NRRD header.")
+        if suffix == ".mha" and not _is_sane(_metaimage_header(header)):
+            raise InputError(f"The {role} {path} is damaged: its header is no MetaImage header.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -42,6 +50,17 @@ def check_header(path: Path, role: str) -> None:
     if voxels > _MOST_COMPRESSION * path.stat().st_size:
         size = " x ".join(map(str, reader.GetSize()))
         raise InputError(f"The {role} {path} is damaged: {size} voxels cannot be in a file of its size.")
+
+
+def check_hdf5(path: Path, role: str) -> None:
+    """Raise InputError when an HDF5 file is not as long as it says: ITK ends in a crash on some that are not."""
+    with open(path, "rb") as file:
+        start = file.read(_HDF5_START)
+    place = _HDF5_END.get(start[8:9])
+    if place is None or len(start) < _HDF5_START or start[:8] != b"\x89HDF\r\n\x1a\n":
+        raise InputError(f"The {role} {path} cannot be read: it is no HDF5 file.")
+    if struct.unpack_from("<Q", start, place)[0] != path.stat().st_size:
+        raise InputError(f"The {role} {path} cannot be read: it is damaged or not completely copied; copy it again.")
 
 
 def check_geometry(image: sitk.Image, name: str) -> None:
@@ -54,6 +73,15 @@ def check_geometry(image: sitk.Image, name: str) -> None:
             raise InputError(f"The {name} lies {value:g} mm from the origin; its header is damaged.")
     if not all(math.isfinite(value) for value in image.GetDirection()):
         raise InputError(f"The {name} has no valid orientation; its header is damaged.")
+
+
+def _is_sane(header: bytes) -> bool:
+    """Whether a MetaImage header has a number of dimensions, and orientations of numbers that can be."""
+    try:
+        numbers = [float(word) for line in _MATRIX.findall(header) for word in line.split()]
+    except ValueError:
+        return False
+    return bool(_DIMENSIONS.search(header)) and all(abs(number) < _LARGEST_IN_MATRIX for number in numbers)
 
 
 def _metaimage_header(start: bytes) -> bytes:

@@ -12,6 +12,7 @@ from ..errors import InputError
 
 _HEADER = 540  # bytes of a NIfTI-2 header; a NIfTI-1 header is shorter
 _CHUNK = 1 << 22
+_LARGEST = 1e9  # of voxel sizes and positions; ITK does not come back from decomposing a matrix with infinity
 
 
 def check_whole(path: Path, role: str = "image") -> None:
@@ -23,6 +24,8 @@ def check_whole(path: Path, role: str = "image") -> None:
             expected = _expected_length(header)
             if expected is None:
                 raise InputError(f"The {role} {path} cannot be read as an image: it is no NIfTI file.")
+            if not all(abs(value) < _LARGEST for value in _geometry(header)):  # not for NaN either
+                raise InputError(f"The {role} {path} cannot be read: the voxel size or position in it is damaged.")
             length = len(header)
             while chunk := file.read(_CHUNK):
                 length += len(chunk)
@@ -58,3 +61,17 @@ def _expected_length(header: bytes) -> int | None:
             return None
         return int(offset) + math.prod(dims[1 : dims[0] + 1]) * bits // 8
     return None
+
+
+def _geometry(header: bytes) -> tuple[float, ...]:
+    """Return the numbers of the orientations that are in force: quaternion and offset, affine matrix."""
+    order = "<" if header[0] else ">"  # the first number is 348 or 540
+    if header[344:347] == b"n+1":
+        codes, quaternion, affine, kind = struct.unpack_from(order + "2h", header, 252), 256, 280, "f"
+    else:
+        codes, quaternion, affine, kind = struct.unpack_from(order + "2i", header, 344), 352, 400, "d"
+    values: tuple[float, ...] = ()
+    for code, place, count in ((codes[0], quaternion, 6), (codes[1], affine, 12)):
+        if code > 0:
+            values += struct.unpack_from(f"{order}{count}{kind}", header, place)
+    return values

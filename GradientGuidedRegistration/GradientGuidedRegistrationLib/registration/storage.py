@@ -152,4 +152,6 @@ def _settings(values: dict) -> Settings:
     try:
         return Settings(**values)
     except TypeError as error:
-        raise InputError(f"The settings have an unknown entry ({error}); start the registration again.") from None
+        raise InputError(
+            f"The settings have an unknown entry ({str(error)[:200]}); start the registration again."
+        ) from None

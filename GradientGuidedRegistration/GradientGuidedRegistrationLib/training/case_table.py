@@ -64,7 +64,7 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
     columns, rows = read_rows(path, "training data")
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        found = ", ".join(columns) or "none"
+        found = ", ".join(column[:40] for column in columns[:40]) or "none"
         return [], [f"column {name} is missing (columns found: {found})" for name in missing]
     cases, wrong = [], []
     for number, row in enumerate(rows, start=2):

@@ -308,7 +308,7 @@ class Trainer:
 
 
 def _start_network(settings: TrainingSettings) -> RegistrationNetwork:
-    """A new network, or that of the weights file. Weights of `average` start `gated` as well: an untrained gate is ½."""
+    """A new network, or that of the weights file. Weights of `average` start `gated` too: an untrained gate is ½."""
     if settings.weights is None:
         return build_network(settings.method)
     start = load_weights(settings.weights)
