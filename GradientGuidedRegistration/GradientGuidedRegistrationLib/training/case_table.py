@@ -54,7 +54,8 @@ def read_cases(data: Path) -> list[CaseFiles]:
     else:
         raise InputError(f"The training data {data} does not exist; give a folder of cases or a CSV file.")
     if wrong:
-        raise InputError(f"The training data {data} cannot be used:\n" + "\n".join(f"- {line}" for line in wrong))
+        lines = "\n".join(f"- {line[:1000]}" for line in wrong)
+        raise InputError(f"The training data {data} cannot be used:\n{lines}")
     if not cases:
         raise InputError(f"{data} holds no cases; each needs a fixed and a moving image (see train.py --help).")
     return cases
