@@ -32,7 +32,7 @@ def read_rows(path: Path, what: str) -> tuple[list[str], list[dict[str | None, s
     except csv.Error as error:
         raise InputError(f"The {what} {path} is no CSV table: {error}; save it as CSV (UTF-8).") from None
     if len(set(columns)) < len(columns):
-        raise InputError(f"The {what} {path} has two columns of one name ({', '.join(columns)}).")
+        raise InputError(f"The {what} {path} has two columns of one name ({', '.join(columns)[:500]}).")
     if any("\0" in (text or "") for row in rows for text in row.values()):
         raise InputError(f"The {what} {path} holds NUL characters: it is no text; save it as CSV (UTF-8).")
     return columns, rows

@@ -142,10 +142,15 @@ def peak_memory_mb() -> float | None:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def _role(name: str) -> str:
+    """Name an input or output in a message."""
+    return f"{name} image" if name in ("fixed", "moving", "warped") else name.replace("_", " ")
+
+
 def _check_request(request: Request) -> None:
     for name, path in request.inputs().items():
         if not os.path.exists(path):
-            raise InputError(f"The {name.replace('_', ' ')} {path} does not exist; check the path.")
+            raise InputError(f"The {_role(name)} {path} does not exist; check the path.")
     if request.warped_segmentation is not None and request.moving_segmentation is None:
         raise InputError("A warped segmentation is wanted, but there is no moving segmentation to warp; give one.")
     outputs = request.outputs() | ({"report": request.report} if request.report is not None else {})
@@ -153,10 +158,10 @@ def _check_request(request: Request) -> None:
         raise InputError("Nothing would be written; ask for at least a transform, a warped image, metrics or a report.")
     taken = {Path(path).resolve(): name for name, path in request.inputs().items()}
     for name, path in outputs.items():
-        role = name.replace("_", " ")
+        role = _role(name)
         other = taken.setdefault(Path(path).resolve(), name)
         if other != name:
-            raise InputError(f"The {role} {path} is also the {other.replace('_', ' ')}; give it a name of its own.")
+            raise InputError(f"The {role} {path} is also the {_role(other)}; give it a name of its own.")
         if name == "report":
             if Path(path).is_file():
                 raise InputError(f"The report folder {path} is a file; give the name of a folder.")

@@ -120,7 +120,9 @@ def _cases(table: Path, options: argparse.Namespace) -> dict[str, dict[str, str]
     for number, row in enumerate(rows, start=2):
         name = (row.pop("name", None) or "").strip()
         if name in cases or not _is_file_name(name):
-            raise InputError(f"Line {number} of {table} needs a name of its own that can be a file name, not '{name}'.")
+            raise InputError(
+                f"Line {number} of {table} needs a name of its own that can be a file name, not '{name[:100]}'."
+            )
         paths = {str(column): path.strip() for column, path in row.items() if column is not None and path is not None}
         if len(paths) < len(row):
             raise InputError(f"Line {number} of {table} has another number of columns than its header.")

@@ -45,6 +45,8 @@ def check_header(path: Path, role: str) -> None:
             raise InputError(f"The {role} {path} is damaged: its header is no MetaImage header.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    if not reader.GetImageIOFromFileName(str(path)):
+        raise InputError(f"The {role} {path} is no image file that can be read; give NIfTI, NRRD or MetaImage.")
     reader.ReadImageInformation()
     voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
     if voxels > _MOST_COMPRESSION * path.stat().st_size:
