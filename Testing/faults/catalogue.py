@@ -34,7 +34,7 @@ def _killed() -> list[Fault]:
     faults += [_with(w.worker_killed_while_writing, f"worker: kill -9 after {n} result files", n, short=n == 1)
                for n in range(1, 6)]  # fmt: skip
     faults += [
-        _with(w.training_killed, f"training: {signal.Signals(number).name}", number, short=number == signal.SIGTERM)
+        _with(w.training_killed, f"training: {signal.Signals(number).name}", number)
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
     ]
     return [*faults, Fault("kill -9 over old results", s.killed_over_old_results)]
@@ -56,7 +56,7 @@ def _disks() -> list[Fault]:
     faults = [_with(s.disk_full, f"no file beyond {size} bytes", size, short=size == 30_000) for size in sizes]
     faults += [_with(s.disk_full_for, f"no room for {option}", option, 500)
                for option in OUTPUTS if option != "--report"]  # fmt: skip
-    faults += [_with(w.worker_disk_full, f"worker: no file beyond {size} bytes", size, short=size == 1000)
+    faults += [_with(w.worker_disk_full, f"worker: no file beyond {size} bytes", size)
                for size in (100, 1000, 200_000)]  # fmt: skip
     faults += [_with(w.training_disk_full, f"training: no file beyond {size} bytes", size)
                for size in (100, 100_000, 3_000_000)]  # fmt: skip
@@ -72,16 +72,16 @@ def _disks() -> list[Fault]:
 
 def _others() -> list[Fault]:
     return [
-        *(_with(s.memory_limit, f"{size} MB of address space", size, short=size == 2500)
+        *(_with(s.memory_limit, f"{size} MB of address space", size)
           for size in (700, 1000, 1500, 2000, 2500, 3000)),
         _with(s.input_changed_while_read, "input changed while it is read", 8, short=True),
         Fault("input removed", s.input_removed),
-        Fault("two runs into one output", s.two_into_one_output, True),
+        Fault("two runs into one output", s.two_into_one_output),
         Fault("four runs at once", s.four_at_once),
         Fault("two trainings into one folder", w.two_trainings_into_one_folder),
-        Fault("clock jumps", s.clock_jumps, True),
+        Fault("clock jumps", s.clock_jumps),
         Fault("old results from the future", s.files_of_the_future),
-        Fault("GPU disappears", s.gpu_disappears, True),
+        Fault("GPU disappears", s.gpu_disappears),
         Fault("worker: GPU disappears", w.worker_loses_its_gpu, True),
         Fault("worker: finished job again", w.worker_repeats_a_finished_job),
         Fault("worker: incomplete job", w.worker_job_is_incomplete),
