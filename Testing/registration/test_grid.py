@@ -31,9 +31,10 @@ def test_working_grid_covers_the_field_of_view_to_the_outer_faces(grid):
 @pytest.mark.parametrize(
     ("size", "spacing", "expected"),
     [
-        ((256, 256, 100), (1.0, 1.0, 2.0), 2.0),  # the usual case
+        ((320, 260, 100), (1.0, 1.0, 2.0), 2.0),  # the usual case
+        ((256, 256, 80), (1.0, 1.0, 2.5), 256 / 144),
         ((64, 64, 40), (1.0, 1.0, 1.5), 1.0),  # a small field of view: as fine as the image, not finer
-        ((300, 300, 60), (0.1, 0.1, 0.5), 0.3125),  # a small animal
+        ((300, 300, 60), (0.1, 0.1, 0.5), 30 / 144),  # a small animal
         ((100, 100, 100), (4.0, 4.0, 4.0), 4.0),  # a coarse scan
     ],
 )

@@ -16,7 +16,7 @@ from GradientGuidedRegistrationLib.training.phantom import phantom_images
 @pytest.fixture(scope="module")
 def pair() -> dict[str, sitk.Image]:
     """A phantom pair that differs by contrast only."""
-    return phantom_images(3, shape=(64, 60, 56), spacing=4.0, strength=0.0, rigid=0.0)
+    return phantom_images(7, shape=(64, 60, 56), spacing=4.0, strength=0.0, rigid=0.0)
 
 
 def moved(image: sitk.Image, motion: sitk.Euler3DTransform) -> sitk.Image:

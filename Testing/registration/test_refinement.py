@@ -8,7 +8,7 @@ import scipy.interpolate
 import torch
 
 from GradientGuidedRegistrationLib.model import jacobian_determinant, warp
-from GradientGuidedRegistrationLib.registration.refinement import refine
+from GradientGuidedRegistrationLib.registration.refinement import Descriptors, refine
 from GradientGuidedRegistrationLib.registration.sampling import Sampler
 from GradientGuidedRegistrationLib.registration.velocity import Lattice, spline_matrix
 
@@ -86,26 +86,46 @@ def error(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 def test_refinement_recovers_a_known_warp_across_contrast(warped_pair):
     fixed, moving, truth = warped_pair
-    found = refine(fixed, moving, 60)
+    found = refine(Descriptors.of(fixed, moving), 60).displacement
     assert error(found, truth) < 0.25 * error(torch.zeros_like(truth), truth)
     assert jacobian_determinant(found).min() > 0
 
 
 def test_refinement_of_an_identical_pair_stays_put(warped_pair):
     fixed = warped_pair[0]
-    assert refine(fixed, fixed, 30).abs().max() < 0.05
+    assert refine(Descriptors.of(fixed, fixed), 30).displacement.abs().max() < 0.05
 
 
 def test_refinement_is_repeatable_and_carries_nothing_over(warped_pair):
     fixed, moving, _ = warped_pair
-    first = refine(fixed, moving, 5)
-    refine(moving, fixed, 5)
-    assert torch.equal(first, refine(fixed, moving, 5))
+    first = refine(Descriptors.of(fixed, moving), 5).displacement
+    refine(Descriptors.of(moving, fixed), 5)
+    assert torch.equal(first, refine(Descriptors.of(fixed, moving), 5).displacement)
 
 
 def test_zero_iterations_move_nothing(warped_pair):
     fixed, moving, _ = warped_pair
-    assert refine(fixed, moving, 0).abs().max() == 0
+    assert refine(Descriptors.of(fixed, moving), 0).displacement.abs().max() == 0
+
+
+def test_a_good_start_is_built_upon(warped_pair):
+    fixed, moving, truth = warped_pair
+    start = 0.8 * truth
+    cold, warm = refine(Descriptors.of(fixed, moving), 4), refine(Descriptors.of(fixed, moving), 4, start=start)
+    assert warm.started and not cold.started
+    assert error(warm.displacement, truth) < min(error(cold.displacement, truth), error(start, truth))
+
+
+def test_a_bad_start_is_left_out(warped_pair):
+    fixed, moving, truth = warped_pair
+    warm = refine(Descriptors.of(fixed, moving), 10, start=-truth)
+    assert not warm.started
+    assert torch.equal(warm.displacement, refine(Descriptors.of(fixed, moving), 10).displacement)
+
+
+def test_without_iterations_a_start_is_the_result(warped_pair):
+    fixed, moving, truth = warped_pair
+    assert torch.equal(refine(Descriptors.of(fixed, moving), 0, start=truth).displacement, truth)
 
 
 def test_what_is_masked_has_no_pull(warped_pair):
@@ -113,18 +133,18 @@ def test_what_is_masked_has_no_pull(warped_pair):
     spoiled, mask = fixed.clone(), torch.ones_like(fixed)
     spoiled[..., :12] = random(*spoiled[..., :12].shape, seed=9)
     mask[..., :12] = 0
-    free, masked = (refine(spoiled, moving, 40, fixed_mask=m)[..., 16:] for m in (None, mask))
+    free, masked = (refine(Descriptors.of(spoiled, moving, m), 40).displacement[..., 16:] for m in (None, mask))
     assert error(masked, truth[..., 16:]) < error(free, truth[..., 16:])
 
 
 def test_progress_rises_to_one_and_can_stop(warped_pair):
     fixed, moving, _ = warped_pair
     fractions: list[float] = []
-    refine(fixed, moving, 4, progress=fractions.append)
+    refine(Descriptors.of(fixed, moving), 4, progress=fractions.append)
     assert fractions == sorted(fractions) and fractions[-1] == 1
 
     def stop(fraction: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refine(fixed, moving, 4, progress=stop)
+        refine(Descriptors.of(fixed, moving), 4, progress=stop)

@@ -37,8 +37,12 @@ def gradient_magnitude(image: Tensor, spacing: float | Sequence[float] | None = 
     differences = [_symmetric_difference(volume, axis) for axis in (2, 3, 4)]
     if spacing is not None:
         differences = [difference / size for difference, size in zip(differences, spacing)]
-    # vector_norm has a derivative at zero (zero), a square root of a sum of squares has none.
-    magnitude = torch.linalg.vector_norm(torch.stack(differences), dim=0)
+    if torch.is_grad_enabled() and volume.requires_grad:
+        # vector_norm has a derivative at zero (zero), a square root of a sum of squares has none.
+        magnitude = torch.linalg.vector_norm(torch.stack(differences), dim=0)
+    else:
+        x, y, z = differences
+        magnitude = (x.square() + y.square() + z.square()).sqrt()  # five times faster
     if scale:
         magnitude = magnitude / magnitude.amax(dim=(2, 3, 4), keepdim=True).clamp_min(FLAT)
     return magnitude.to(image.dtype)

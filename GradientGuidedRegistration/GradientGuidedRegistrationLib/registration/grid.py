@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 DEFAULT_SPACING_MM = 2.0
+VOXELS_ALONG = 144  # the longest side of a small field of view
 MAXIMUM_VOXELS = 8_000_000
 
 
@@ -88,7 +89,7 @@ def working_grid(fixed: sitk.Image, spacing: float | None = None, maximum_voxels
     """
     extent = np.array(fixed.GetSize()) * np.array(fixed.GetSpacing())
     if spacing is None:
-        spacing = max(min(DEFAULT_SPACING_MM, extent.max() / 96), min(fixed.GetSpacing()))
+        spacing = max(min(DEFAULT_SPACING_MM, extent.max() / VOXELS_ALONG), min(fixed.GetSpacing()))
         spacing = max(spacing, float((extent.prod() / maximum_voxels) ** (1 / 3)))
     return covering_grid(fixed, spacing)
 

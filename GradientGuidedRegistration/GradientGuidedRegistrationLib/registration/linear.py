@@ -17,6 +17,7 @@ _BINS = 32
 _SAMPLES = 30_000
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
+_SMOOTHING = 1.5  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
 _STARTS_REFINED = 4
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
 
@@ -39,7 +40,7 @@ class Level:
         images = []
         for normalized in (fixed, moving):
             grid = covering_grid(normalized.image, spacing)
-            images.append(grid.resample(antialiased(normalized.image, spacing)))
+            images.append(grid.resample(antialiased(normalized.image, _SMOOTHING * spacing)))
             images.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
         return cls(images[0], images[2], images[1], images[3], outer)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,6 +21,9 @@ from .grid import Grid, antialiased, working_grid
 from .intensity import Normalized, normalize
 from .result import Result
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .refinement import Descriptors, Refinement
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
@@ -66,17 +70,18 @@ def register(
     with run.step("predict"):
         pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
         prediction = _predicted(network, pair) if network else None
-        start = prediction.displacement if prediction is not None and _helps(prediction, pair) else None
     with run.step("refine"):
-        displacement = _refined(pair, start, settings, lambda fraction: run.report("refine", fraction))
+        descriptors = _described(pair)
+        start = prediction.displacement if prediction is not None and _helps(prediction, descriptors) else None
+        refined = _refined(descriptors, start, settings, lambda fraction: run.report("refine", fraction))
     with run.step("assemble"):
-        whole = assemble(grid, displacement, linear)
+        whole = assemble(grid, refined.displacement[0].cpu().numpy(), linear)
         inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
             quality["inverse_residual_mm"] = residual
         quality["network"] = getattr(network, "name", None)
-        quality["network_used"] = start is not None
+        quality["network_used"] = refined.started
     run.progress("done", 1.0)
     return Result(
         field=whole,
@@ -193,7 +198,13 @@ def _predicted(network, pair: _Pair):
         return network(pair.moving, pair.fixed)
 
 
-def _helps(prediction, pair: _Pair) -> bool:
+def _described(pair: _Pair) -> Descriptors:
+    from .refinement import Descriptors
+
+    return Descriptors.of(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
+
+
+def _helps(prediction, descriptors: Descriptors) -> bool:
     """Say whether the network's displacement folds nowhere and makes the pair more similar than leaving it as it is."""
     import torch
 
@@ -202,31 +213,17 @@ def _helps(prediction, pair: _Pair) -> bool:
 
     if float(jacobian_determinant(prediction.displacement).min()) <= 0:
         return False
-
-    masks = (pair.fixed_mask, pair.moving_mask)
-    nothing = torch.zeros_like(prediction.displacement)
-    with_it, without = (
-        dissimilarity(pair.fixed, pair.moving, field, *masks) for field in (prediction.displacement, nothing)
-    )
+    fields = [prediction.displacement, torch.zeros_like(prediction.displacement)]
+    with_it, without = dissimilarity(descriptors, fields)
     return with_it < without
 
 
-def _refined(pair: _Pair, start, settings: Settings, progress: Callable[[float], None]) -> np.ndarray:
-    """Return φ (3, D, H, W) in voxels: the displacement to start from, if any, followed by refinement on the pair."""
-    from ..model import compose, warp
+def _refined(descriptors, start, settings: Settings, progress: Callable[[float], None]) -> Refinement:
+    """Return φ in voxels, refined on the pair, from the displacement to start from where that is of use."""
     from .refinement import DEFAULT_ITERATIONS, refine
 
     iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
-    moving, moving_mask = pair.moving, pair.moving_mask
-    if start is not None:
-        moving = warp(moving, start)
-        moving_mask = None if moving_mask is None else warp(moving_mask, start)
-    displacement = refine(
-        pair.fixed, moving, iterations, pair.fixed_mask, moving_mask, settings.seed, progress=progress
-    )
-    if start is not None:
-        displacement = compose(start, displacement)
-    return displacement[0].cpu().numpy()
+    return refine(descriptors, iterations, settings.seed, start=start, progress=progress)
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:

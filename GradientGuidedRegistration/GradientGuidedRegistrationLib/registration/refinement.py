@@ -2,26 +2,27 @@
 
 What is minimised over a stationary velocity field v with φ = exp(v): the squared difference of the MIND-SSC
 descriptors of the images, α times that of their gradient maps, and a smoothness term on v. Descriptors are computed
-once for a level and sampled where φ points; each iteration looks at another regular subset of the voxels, so that its
-cost does not grow with the image. Every run starts afresh: nothing is kept from pair to pair.
+once, averaged for the coarse stage (which keeps more of them than descriptors of averaged images do), and sampled where
+φ points; each iteration looks at another regular subset of the voxels, so that its cost does not grow with the image.
+Every run starts afresh: nothing is kept from pair to pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import ceil, cos, pi
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model import gradient_magnitude, mind_ssc
+from ..model import compose, gradient_magnitude, mind_ssc
 from .sampling import Sampler
 from .velocity import Lattice, smoothed
 
-GRADIENT_WEIGHT = 0.5  # α of eq. 2
+GRADIENT_WEIGHT = 0.25  # α of eq. 2
 POINTS_PER_ITERATION = 50_000
 SQUARINGS = 5
 SMOOTHINGS = 2
@@ -33,10 +34,10 @@ class Stage:
     """One resolution of the refinement.
 
     Attributes:
-        shrink: the images are averaged over cubes of this many working voxels.
+        shrink: the descriptors are averaged over cubes of this many working voxels.
         spacing: distance of the control points in working voxels.
         share: its iterations as a multiple of those of the finest stage.
-        rate: step of Adam in control steps.
+        rate: longest step of a control point, in control steps.
         smoothness: weight of the squared differences of v between control points.
     """
 
@@ -48,109 +49,169 @@ class Stage:
 
 
 STAGES = (
-    Stage(shrink=2, spacing=4, share=0.7, rate=0.2, smoothness=1.0),
-    Stage(shrink=1, spacing=3, share=1.0, rate=0.2, smoothness=1.0),
+    Stage(shrink=2, spacing=4, share=1.6, rate=0.4, smoothness=0.8),
+    Stage(shrink=1, spacing=4, share=1.0, rate=0.2, smoothness=0.8),
 )
-DEFAULT_ITERATIONS = 40
+DEFAULT_ITERATIONS = 30
+
+
+class Descriptors(NamedTuple):
+    """MIND-SSC of images and, times √α, of their gradient maps (1, 24, D, H, W), and how much a voxel counts."""
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls, fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None = None, moving_mask: Tensor | None = None
+    ) -> Descriptors:
+        """Describe images (1, 1, D, H, W) in [0, 1] on one isotropic grid; masks are 1 where an image counts."""
+        pairs = ((fixed, fixed_mask), (moving, moving_mask))
+        described = [
+            torch.cat([mind_ssc(i, mask=m), mind_ssc(gradient_magnitude(i), mask=m) * GRADIENT_WEIGHT**0.5], dim=1)
+            for i, m in pairs
+        ]
+        return cls(*described, fixed_mask, moving_mask)
+
+    def shrunk(self, factor: int) -> Descriptors:
+        return Descriptors(*(_shrunk(volume, factor) for volume in self))
+
+
+class Refinement(NamedTuple):
+    """The outcome of a refinement.
+
+    displacement: φ (1, 3, D, H, W) in voxels.
+    started: whether it went out from the displacement that was given to start from.
+    """
+
+    displacement: Tensor
+    started: bool
 
 
 def refine(
-    fixed: Tensor,
-    moving: Tensor,
+    descriptors: Descriptors,
     iterations: int = DEFAULT_ITERATIONS,
-    fixed_mask: Tensor | None = None,
-    moving_mask: Tensor | None = None,
     seed: int = 0,
     stages: tuple[Stage, ...] = STAGES,
+    start: Tensor | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> Tensor:
+) -> Refinement:
     """Return the displacement φ that best aligns ``moving(x + φ(x))`` with ``fixed(x)``.
 
     Args:
-        fixed, moving: (1, 1, D, H, W) in [0, 1] on one isotropic grid.
-        iterations: of the finest stage; the others take their share. 0 returns zero displacement.
-        fixed_mask, moving_mask: (1, 1, D, H, W), 1 where the image counts.
+        descriptors: of the pair.
+        iterations: of the finest stage; the others take their share. 0 returns ``start``, or zero displacement.
         seed: order in which the subsets of voxels are visited.
+        start: a displacement (1, 3, D, H, W) in voxels, that of a network for example. The finest stage goes out from
+            it where it makes the pair more similar than the coarse stages do by themselves.
         progress: called with the fraction done; may raise to stop.
 
     Returns:
-        (1, 3, D, H, W) in voxels, invertible up to discretisation.
+        The displacement, invertible up to discretisation where ``start`` is.
     """
+    fixed = descriptors.fixed
     shape = tuple(fixed.shape[2:])
     if iterations <= 0:
-        return fixed.new_zeros((1, 3, *shape))
+        return Refinement(fixed.new_zeros((1, 3, *shape)) if start is None else start, start is not None)
     stages = tuple(stage for stage in stages if min(shape) // stage.shrink >= _MINIMUM_SIZE) or stages[-1:]
     counts = [max(round(iterations * stage.share), 1) for stage in stages]
     lattice = Lattice(shape, stages[0].spacing)
     velocity = fixed.new_zeros((1, 3, *lattice.counts))
-    for number, (stage, count) in enumerate(zip(stages, counts)):
+    before, done, total = None, 0, sum(counts)
+    for stage, count in zip(stages, counts):
+        problem = _Problem(descriptors.shrunk(stage.shrink), stage.shrink, seed)
         coarser, lattice = lattice, Lattice(shape, stage.spacing)
         velocity = coarser.resampled(velocity, lattice)
-        problem = _Problem(fixed, moving, fixed_mask, moving_mask, stage.shrink, seed)
-        done = partial(_report, progress, sum(counts[:number]), sum(counts))
-        velocity = _descend(problem, lattice, velocity, stage, count, done)
+        if start is not None and stage is stages[-1]:
+            with torch.no_grad():
+                own = lattice.displacement(velocity, squarings=SQUARINGS)
+            if problem.whole(start) < problem.whole(own):
+                velocity, before = torch.zeros_like(velocity), start
+        velocity = _descend(problem, lattice, velocity, stage, count, before, _part(progress, done, total))
+        done += count
     with torch.no_grad():
-        return lattice.displacement(velocity, squarings=SQUARINGS)
+        displacement = lattice.displacement(velocity, squarings=SQUARINGS)
+        return Refinement(displacement if before is None else compose(before, displacement), before is not None)
 
 
 @torch.no_grad()
-def dissimilarity(
-    fixed: Tensor,
-    moving: Tensor,
-    displacement: Tensor,
-    fixed_mask: Tensor | None = None,
-    moving_mask: Tensor | None = None,
-) -> float:
-    """Return the similarity part of the objective for a displacement (1, 3, D, H, W): 0 is a perfect match.
+def dissimilarity(descriptors: Descriptors, displacements: list[Tensor]) -> list[float]:
+    """Return the similarity part of the objective for displacements (1, 3, D, H, W) in voxels: 0 is a perfect match.
 
-    Arguments as for `refine`; it is measured at the coarsest stage, where noise counts least.
+    It is measured at the coarsest stage, where noise counts least.
     """
-    shrink = STAGES[0].shrink if min(fixed.shape[2:]) >= _MINIMUM_SIZE * STAGES[0].shrink else 1
-    problem = _Problem(fixed, moving, fixed_mask, moving_mask, shrink, seed=0)
-    coarse = _shrunk(displacement, shrink)
-    return float(sum(problem.dissimilarity(problem.of(coarse, subset), subset) for subset in problem.order))
+    problem = _coarsest(descriptors)
+    return [problem.whole(displacement) for displacement in displacements]
 
 
-def _report(progress: Callable[[float], None], before: int, total: int, iteration: int) -> None:
-    progress((before + iteration) / total)
+@torch.no_grad()
+def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much the pair differs at each voxel of the coarsest stage, and how much that voxel counts.
+
+    Args:
+        descriptors: of the pair.
+        displacement: (1, 3, D, H, W) in voxels.
+
+    Returns:
+        Two tensors (1, 1, d, h, w): the mean squared difference of the descriptors, and the product of the masks.
+    """
+    problem = _coarsest(descriptors)
+    problem.stride = 1
+    difference, weight = problem.differences(_shrunk(displacement, problem.shrink), (0, 0, 0))
+    return difference.view(1, 1, *problem.shape), weight.view(1, 1, *problem.shape)
 
 
-def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
-    """Return the velocity after ``count`` steps of Adam.
+def _coarsest(descriptors: Descriptors) -> _Problem:
+    shrink = STAGES[0].shrink if min(descriptors.fixed.shape[2:]) >= _MINIMUM_SIZE * STAGES[0].shrink else 1
+    return _Problem(descriptors.shrunk(shrink), shrink, seed=0)
 
-    Adam steps as far where nothing is to be seen as at an edge; that the velocity is a smoothed version of what it
-    steps on lets the edges decide.
+
+def _part(progress: Callable[[float], None], before: int, total: int) -> Callable[[int], None]:
+    return lambda iteration: progress((before + iteration) / total)
+
+
+def _descend(problem, lattice, velocity, stage, count, before, progress) -> Tensor:
+    """Return the velocity after ``count`` steps; ``before`` is a displacement that goes before the one looked for.
+
+    Steps are Adam's but for one thing: the root mean square of all gradients is added to each one's own, so that a
+    control point with nothing to see moves less than one at an edge. That the velocity is a smoothed version of what
+    is stepped on takes the others along.
     """
     parameters = velocity.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([parameters], lr=stage.rate)
+    first, second = torch.zeros_like(velocity), torch.zeros_like(velocity)
+    before = None if before is None else Sampler(before)
     for iteration in range(count):
-        optimizer.param_groups[0]["lr"] = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         subset = problem.subset(iteration)
         weights = lattice.weights(problem.positions(subset))
         velocity = smoothed(parameters, SMOOTHINGS)
-        loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset)
+        loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset, before)
         loss = loss + stage.smoothness * sum((velocity.diff(dim=axis) ** 2).mean() for axis in (2, 3, 4))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        (gradient,) = torch.autograd.grad(loss, parameters)
+        rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
+        with torch.no_grad():
+            first.lerp_(gradient, 0.1)
+            second.lerp_(gradient.square(), 0.01)
+            mean = first / (1 - 0.9 ** (iteration + 1))
+            size = (second / (1 - 0.99 ** (iteration + 1))).sqrt()
+            parameters -= rate * mean / (size + size.square().mean().sqrt() + 1e-12)
         progress(iteration + 1)
     return smoothed(parameters.detach(), SMOOTHINGS)
 
 
 class _Problem:
-    """The similarity terms of eq. 2 on images shrunk by a factor, evaluated on regular subsets of their voxels."""
+    """The similarity terms of eq. 2 on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
 
-    def __init__(self, fixed, moving, fixed_mask, moving_mask, shrink: int, seed: int) -> None:
-        fixed, moving, fixed_mask, moving_mask = (
-            _shrunk(volume, shrink) for volume in (fixed, moving, fixed_mask, moving_mask)
-        )
+    def __init__(self, descriptors: Descriptors, shrink: int, seed: int) -> None:
+        self.fixed, moving, fixed_mask, moving_mask = descriptors
         self.shrink = shrink
-        self.shape = tuple(fixed.shape[2:])
-        self.fixed = _descriptors(fixed, fixed_mask)[0].permute(1, 2, 3, 0).contiguous()
-        self.weight = fixed_mask[0, 0] if fixed_mask is not None else fixed.new_ones(self.shape)
-        measured = moving_mask if moving_mask is not None else torch.ones_like(moving)
-        self.moving = Sampler(torch.cat([_descriptors(moving, moving_mask), measured], dim=1))
-        self.stride = max(1, ceil((fixed.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
+        self.shape = tuple(moving.shape[2:])
+        self.weight = fixed_mask[0, 0] if fixed_mask is not None else moving.new_ones(self.shape)
+        measured = moving_mask if moving_mask is not None else moving.new_ones((1, 1, *self.shape))
+        self.moving = Sampler(moving, measured)
+        self.stride = max(1, ceil((self.weight.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
         order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
         self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
 
@@ -158,33 +219,51 @@ class _Problem:
         """Return the first voxel of the regular subset that this iteration looks at."""
         return self.order[iteration % len(self.order)]
 
+    def chosen(self, subset: tuple[int, int, int]) -> tuple[slice, ...]:
+        """Return the slices that take the voxels of a subset out of a volume."""
+        return tuple(slice(start, None, self.stride) for start in subset)
+
     def indices(self, subset: tuple[int, int, int]) -> list[Tensor]:
         """Return the voxels of a subset along each axis."""
         device = self.fixed.device
         return [torch.arange(start, n, self.stride, device=device) for start, n in zip(subset, self.shape)]
 
-    def of(self, volume: Tensor, subset: tuple[int, int, int]) -> Tensor:
-        """Return the voxels of a subset of a volume (1, C, D, H, W)."""
-        return volume[(..., *(slice(start, None, self.stride) for start in subset))]
-
     def positions(self, subset: tuple[int, int, int]) -> list[Tensor]:
         """Return where the voxels of a subset lie along each axis, in working voxels."""
         return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
 
-    def dissimilarity(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
-        """Return the mean squared difference of the descriptors; the displacement (1, 3, d, h, w) is the subset's."""
-        chosen = tuple(slice(start, None, self.stride) for start in subset)
-        origin = torch.stack(torch.meshgrid(*self.indices(subset), indexing="ij")).flatten(1)
-        sampled = self.moving((origin + displacement[0].flatten(1) / self.shrink).T.contiguous())
+    def dissimilarity(
+        self, displacement: Tensor, subset: tuple[int, int, int], before: Sampler | None = None
+    ) -> Tensor:
+        """Return the weighted mean of `differences`."""
+        difference, weight = self.differences(displacement, subset, before)
+        return (difference * weight).sum() / weight.sum().clamp_min(1e-6)
+
+    def differences(
+        self, displacement: Tensor, subset: tuple[int, int, int], before: Sampler | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the squared difference of the descriptors at the voxels of a subset (P), and how much each counts (P).
+
+        Args:
+            displacement: (1, 3, d, h, w) at these voxels, in working voxels.
+            before: a displacement (3 channels, working voxels) that goes before it.
+        """
+        chosen = self.chosen(subset)
+        origin = torch.stack(torch.meshgrid(*self.positions(subset), indexing="ij")).flatten(1)
+        points = (origin + displacement[0].flatten(1)).T
+        if before is not None:
+            points = points + before(points)
+        sampled = self.moving(((points - (self.shrink - 1) / 2) / self.shrink).contiguous())
         weight = self.weight[chosen].flatten() * sampled[:, -1].detach()
-        difference = sampled[:, :-1] - self.fixed[chosen].flatten(0, 2)
-        return ((difference**2).sum(1) * weight).sum() / (weight.sum().clamp_min(1e-6) * 12)
+        difference = sampled[:, :-1] - self.fixed[(0, slice(None), *chosen)].flatten(1).T
+        return (difference**2).sum(1) / 12, weight
 
-
-def _descriptors(image: Tensor, mask: Tensor | None) -> Tensor:
-    """Return MIND-SSC of the image and of its gradient map (1, 24, D, H, W), the latter weighted by √α."""
-    gradient = gradient_magnitude(image)
-    return torch.cat([mind_ssc(image, mask=mask), mind_ssc(gradient, mask=mask) * GRADIENT_WEIGHT**0.5], dim=1)
+    @torch.no_grad()
+    def whole(self, displacement: Tensor, subsets: int = 4) -> float:
+        """Return the dissimilarity of a displacement of the working grid, from a few subsets of the voxels."""
+        coarse = _shrunk(displacement, self.shrink)
+        chosen = self.order[:subsets]
+        return float(sum(self.dissimilarity(coarse[(..., *self.chosen(s))], s) for s in chosen)) / len(chosen)
 
 
 def _shrunk(volume: Tensor | None, factor: int) -> Tensor | None:

@@ -8,17 +8,20 @@ from torch import Tensor
 
 
 class Sampler:
-    """A volume (1, C, D, H, W) that can be read between its voxels; outside, the border value goes on.
+    """Volumes (1, C, D, H, W) of one grid that can be read between their voxels; outside, the border value goes on.
 
     On the CPU the channels of a voxel lie side by side and the eight corners of a point are gathered and weighted by
     one fused `embedding_bag`; elsewhere `grid_sample` does it.
     """
 
-    def __init__(self, volume: Tensor) -> None:
-        self.shape = tuple(volume.shape[2:])
-        self.on_cpu = volume.device.type == "cpu"
-        self.volume = volume[0].flatten(1).T.contiguous() if self.on_cpu else volume
-        self.last = torch.tensor([n - 1.0 for n in self.shape], device=volume.device)
+    def __init__(self, *volumes: Tensor) -> None:
+        self.shape = tuple(volumes[0].shape[2:])
+        self.on_cpu = volumes[0].device.type == "cpu"
+        if self.on_cpu:
+            self.volume = torch.cat([volume[0].flatten(1).T for volume in volumes], dim=1)
+        else:
+            self.volume = torch.cat(volumes, dim=1)
+        self.last = torch.tensor([n - 1.0 for n in self.shape], device=self.volume.device)
 
     def __call__(self, points: Tensor) -> Tensor:
         """Return the values (P, C) at ``points`` (P, 3), voxels in array order; differentiable in ``points``."""
