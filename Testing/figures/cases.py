@@ -70,6 +70,7 @@ def make_case(fixed_geometry="straight", moving_geometry="straight", branches=Tr
     field = make_image(lambda points: np.broadcast_to([4.0, 0, 0], points.shape), fixed_geometry, extent=120)
     other = make_image(lambda points: np.broadcast_to([3.0, 1, 0], points.shape), fixed_geometry, extent=120)
     result = SimpleNamespace(
+        expected_error=None,
         field=field,
         linear=sitk.Transform(3, sitk.sitkIdentity),
         image_field=field if branches else None,

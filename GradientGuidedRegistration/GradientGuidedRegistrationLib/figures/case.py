@@ -126,7 +126,7 @@ def case_volumes(
     volumes["gradient_after"] = Volume(before.image, after, window=before.window, within=fixed)
     if result.image_field is not None and result.gradient_field is not None:
         volumes["disagreement"] = Volume(_lengths(result.image_field - result.gradient_field), within=fixed)
-    expected_error = getattr(result, "expected_error", None)
+    expected_error = result.expected_error
     if expected_error is not None:
         volumes["expected_error"] = Volume(expected_error, within=fixed)
     if fixed_labels is not None:

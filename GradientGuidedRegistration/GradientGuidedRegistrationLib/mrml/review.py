@@ -123,7 +123,7 @@ class Review:
         Raises:
             InputError: the result says nothing about its error.
         """
-        image = getattr(self.result, "expected_error", None)
+        image = self.result.expected_error
         if image is None:
             raise InputError("This result comes without an estimate of its error.")
         return self._over("expected error", lambda: expected_error_node(image, "Expected error", self.scene), opacity)

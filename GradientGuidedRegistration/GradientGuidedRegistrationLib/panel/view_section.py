@@ -71,7 +71,7 @@ class ViewSection:
         for other in self._looks:
             self._button(other).enabled = possible
             self._button(other).checked = other is look
-        has_error = shown is not None and possible and getattr(shown.result, "expected_error", None) is not None
+        has_error = shown is not None and possible and shown.result.expected_error is not None
         ui.trustButton.enabled = has_error
         ui.trustButton.toolTip = (
             _("Where the registration is less sure of itself, in mm.") if has_error or not possible

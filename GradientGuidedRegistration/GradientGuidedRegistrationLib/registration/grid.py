@@ -70,6 +70,13 @@ class Grid:
         i, j, k = (n + 2 * margin for n in self.size)
         return replace(self, size=(i, j, k), origin=tuple(self.point(np.full(3, -margin))))
 
+    def shrunk(self, factor: int, shape: tuple[int, ...]) -> Grid:
+        """Return the grid of ``shape`` whose points are the centres of cubes of ``factor`` points along each axis."""
+        k, j, i = shape
+        spacing = (self.spacing[0] * factor, self.spacing[1] * factor, self.spacing[2] * factor)
+        origin = tuple(self.point(np.full(3, (factor - 1) / 2)))
+        return replace(self, size=(i, j, k), spacing=spacing, origin=origin)
+
     def vectors_to_lps(self, displacement: np.ndarray) -> np.ndarray:
         """Turn displacements (3, D, H, W) in voxels, array order, into vectors (D, H, W, 3) in LPS mm."""
         matrix = self.axes * np.array(self.spacing)  # column a: the LPS step of one voxel along axis a of (i, j, k)

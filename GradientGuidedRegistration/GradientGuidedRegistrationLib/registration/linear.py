@@ -53,8 +53,8 @@ class Level:
         warped = sitk.GetArrayFromImage(Grid.of(self.fixed).resample(self.moving, whole))
         inside = sitk.GetArrayViewFromImage(self.fixed_mask) > 0
         fixed, warped = sitk.GetArrayViewFromImage(self.fixed)[inside], warped[inside]
-        joint, _, _ = np.histogram2d(fixed, warped, bins=_BINS, range=((0, 1), (0, 1)))
-        joint /= max(joint.sum(), 1)
+        rows, columns = (np.clip((values * _BINS).astype(np.int32), 0, _BINS - 1) for values in (fixed, warped))
+        joint = np.bincount(rows * _BINS + columns, minlength=_BINS**2).reshape(_BINS, _BINS) / max(rows.size, 1)
         expected = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
         filled = joint > 0
         return float((joint[filled] * np.log(joint[filled] / expected[filled])).sum())

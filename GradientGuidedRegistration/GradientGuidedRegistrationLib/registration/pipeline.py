@@ -21,8 +21,11 @@ from .grid import Grid, antialiased, working_grid
 from .intensity import Normalized, normalize
 from .result import Result
 from .settings import Settings
+from .trust import Mismatch, expected_error, judged
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .refinement import Descriptors, Refinement
 
 Progress = Callable[[str, float], None]
@@ -74,12 +77,16 @@ def register(
         descriptors = _described(pair)
         start = prediction.displacement if prediction is not None and _helps(prediction, descriptors) else None
         refined = _refined(descriptors, start, settings, lambda fraction: run.report("refine", fraction))
+        difference = _mismatch(descriptors, refined.displacement, pair.fixed, grid)
     with run.step("assemble"):
         whole = assemble(grid, refined.displacement[0].cpu().numpy(), linear)
         inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
             quality["inverse_residual_mm"] = residual
+        quality["overlap"] = pair.overlap()
+        error = expected_error(difference, quality["mutual_information"]["after"])
+        quality["verdict"], quality["reasons"] = judged(error, difference, quality)
         quality["network"] = getattr(network, "name", None)
         quality["network_used"] = refined.started
     run.progress("done", 1.0)
@@ -89,6 +96,7 @@ def register(
         settings=replace(settings, device=device),
         inverse_field=inverse_field,
         **_branches(prediction, grid),
+        expected_error=error,
         quality=quality,
         timings=dict(run.timings),
         versions=versions(),
@@ -134,10 +142,10 @@ class _Run:
 class _Pair:
     """Both images on the working grid as tensors (1, 1, D, H, W) in [0, 1], the moving one through the linear part."""
 
-    fixed: object
-    moving: object
-    fixed_mask: object
-    moving_mask: object
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
 
     @classmethod
     def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> _Pair:
@@ -158,6 +166,14 @@ class _Pair:
             mask(fixed.valid),
             mask(moving.valid, linear),
         )
+
+    def overlap(self) -> float:
+        """Return the share of the fixed image's field of view that the moving image covers, from 0 to 1."""
+        if self.moving_mask is None:
+            return 1.0
+        if self.fixed_mask is None:
+            return float(self.moving_mask.mean())
+        return float((self.fixed_mask * self.moving_mask).sum() / self.fixed_mask.sum().clamp_min(1))
 
 
 def _checked(image: sitk.Image, name: str) -> sitk.Image:
@@ -224,6 +240,16 @@ def _refined(descriptors, start, settings: Settings, progress: Callable[[float],
 
     iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
     return refine(descriptors, iterations, settings.seed, start=start, progress=progress)
+
+
+def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
+    from .refinement import mismatch, shrunk
+
+    values, weight = mismatch(descriptors, displacement)
+    factor = round(grid.shape[0] / values.shape[2])
+    coarse = shrunk(fixed, factor)
+    arrays = (volume[0, 0].cpu().numpy() for volume in (values, weight, coarse > 0.5 * coarse.mean()))
+    return Mismatch(*arrays, grid.shrunk(factor, tuple(values.shape[2:])))
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:

@@ -77,7 +77,7 @@ class Descriptors(NamedTuple):
         return cls(*described, fixed_mask, moving_mask)
 
     def shrunk(self, factor: int) -> Descriptors:
-        return Descriptors(*(_shrunk(volume, factor) for volume in self))
+        return Descriptors(*(shrunk(volume, factor) for volume in self))
 
 
 class Refinement(NamedTuple):
@@ -160,7 +160,7 @@ def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Te
     """
     problem = _coarsest(descriptors)
     problem.stride = 1
-    difference, weight = problem.differences(_shrunk(displacement, problem.shrink), (0, 0, 0))
+    difference, weight = problem.differences(shrunk(displacement, problem.shrink), (0, 0, 0))
     return difference.view(1, 1, *problem.shape), weight.view(1, 1, *problem.shape)
 
 
@@ -261,12 +261,12 @@ class _Problem:
     @torch.no_grad()
     def whole(self, displacement: Tensor, subsets: int = 4) -> float:
         """Return the dissimilarity of a displacement of the working grid, from a few subsets of the voxels."""
-        coarse = _shrunk(displacement, self.shrink)
+        coarse = shrunk(displacement, self.shrink)
         chosen = self.order[:subsets]
         return float(sum(self.dissimilarity(coarse[(..., *self.chosen(s))], s) for s in chosen)) / len(chosen)
 
 
-def _shrunk(volume: Tensor | None, factor: int) -> Tensor | None:
+def shrunk(volume: Tensor | None, factor: int) -> Tensor | None:
     """Average over cubes of ``factor`` voxels; the border value goes on where the last cubes are incomplete."""
     if volume is None or factor == 1:
         return volume

@@ -22,7 +22,10 @@ class Result:
         image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the
             working grid; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
-        quality: figures of the registration itself (similarity, folding, displacement, inverse residual, notes).
+        expected_error: the error in mm that must be expected, place by place (`trust`), float32 over the working grid's
+            field of view; None in results that were put together otherwise.
+        quality: figures of the registration itself: similarity, folding, displacement, inverse residual, and the
+            "verdict" ("good", "check", "poor") with its "reasons" in sentences.
         timings: seconds by step.
         settings: what was asked for; `device` is the device that was used.
         versions: versions of the software.
@@ -35,6 +38,7 @@ class Result:
     image_field: sitk.Image | None = None
     gradient_field: sitk.Image | None = None
     gates: tuple[sitk.Image, sitk.Image] | None = None
+    expected_error: sitk.Image | None = None
     quality: dict = dataclasses.field(default_factory=dict)
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

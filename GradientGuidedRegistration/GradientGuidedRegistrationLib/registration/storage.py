@@ -20,7 +20,7 @@ from .settings import Settings
 _FORMAT = 1
 _SETTINGS = "settings.json"
 _ABOUT = "result.json"
-_FIELDS = ("field", "inverse_field", "image_field", "gradient_field")
+_FIELDS = ("field", "inverse_field", "image_field", "gradient_field", "expected_error")
 _GATES = ("image_gate", "gradient_gate")
 
 
@@ -95,14 +95,14 @@ def read_result(folder: str | Path) -> Result:
     folder = Path(folder)
     about = _read_json(folder / _ABOUT)
     del about["format"]
-    field, inverse, image_field, gradient_field = (_read_image(folder / f"{name}.mha") for name in _FIELDS)
+    field, inverse, image_field, gradient_field, error = (_read_image(folder / f"{name}.mha") for name in _FIELDS)
     image_gate, gradient_gate = (_read_image(folder / f"{name}.mha") for name in _GATES)
     linear = _read_transform(folder / "linear")
     if field is None or linear is None:
         raise InputError(f"The result folder {folder} is not complete; start the registration again.")
     gates = None if image_gate is None or gradient_gate is None else (image_gate, gradient_gate)
     settings = read_settings(folder)
-    return Result(field, linear, settings, inverse, image_field, gradient_field, gates, **about)
+    return Result(field, linear, settings, inverse, image_field, gradient_field, gates, error, **about)
 
 
 def _write_image(image: sitk.Image | None, path: Path) -> None:

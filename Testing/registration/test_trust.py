@@ -1,0 +1,78 @@
+"""The expected error and the verdict follow what was measured, and tell a failed registration from a good one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.registration import Settings, register
+from GradientGuidedRegistrationLib.registration.trust import Mismatch, expected_error, judged
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+
+
+def mismatch(grid, values=0.05) -> Mismatch:
+    ones = np.ones(grid.shape, np.float32)
+    return Mismatch(values * ones, ones, ones > 0, grid)
+
+
+def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0) -> dict:
+    information = {"before": before, "linear": linear, "after": after}
+    return {"mutual_information": information, "overlap": overlap, "folding_percent": folding}
+
+
+def verdict(grid, information=1.0, **figures) -> tuple[str, str]:
+    found = mismatch(grid)
+    word, reasons = judged(expected_error(found, information), found, quality(**figures))
+    return word, " ".join(reasons)
+
+
+def test_expected_error_lies_on_its_grid_and_rises_with_the_mismatch(grid):
+    low, high = (sitk.GetArrayFromImage(expected_error(mismatch(grid, v), 0.9)) for v in (0.08, 0.2))
+    assert low.shape == grid.shape and 0 < low.max() < high.min()
+    assert expected_error(mismatch(grid), 0.9).GetDirection() == pytest.approx(grid.direction)
+
+
+def test_expected_error_rises_where_the_pair_differs(grid):
+    found = mismatch(grid)
+    found.values[:4] = 0.5
+    error = sitk.GetArrayFromImage(expected_error(found, 0.9))
+    assert error[0].min() > error[-1].max()
+
+
+def test_nothing_measured_takes_the_mean(grid):
+    found = mismatch(grid)
+    found.weight[:] = 0
+    found.weight[-1] = 1
+    error = sitk.GetArrayFromImage(expected_error(found, 0.9))
+    assert error[0].mean() == pytest.approx(error[-1].mean(), rel=0.02)
+
+
+def test_verdicts(grid):
+    assert verdict(grid)[0] == "good"
+    assert verdict(grid, information=0.15)[0] == "poor"
+    word, reasons = verdict(grid, before=1.1)
+    assert word == "poor" and "less than before" in reasons
+    assert verdict(grid, linear=1.1)[0] == "check"
+    word, reasons = verdict(grid, overlap=0.3)
+    assert word == "check" and "30 %" in reasons
+    word, reasons = verdict(grid, folding=0.5)
+    assert word == "check" and "folds in 0.50 %" in reasons
+
+
+def test_without_overlap(grid):
+    found = mismatch(grid)
+    found.weight[:] = 0
+    word, reasons = judged(expected_error(found, 1.0), found, quality())
+    assert word == "poor" and "do not overlap" in reasons[0]
+
+
+def test_a_failed_registration_is_not_called_good():
+    images = phantom_images(6, shape=(56, 60, 60), spacing=3.0)
+    shifted = sitk.Image(images["moving"])
+    shifted.SetOrigin([o + d for o, d in zip(shifted.GetOrigin(), (45.0, 30.0, 0.0))])
+    settings = Settings(initialization="none", use_network=False, device="cpu")
+    good, bad = (register(images["fixed"], moving, settings) for moving in (images["moving"], shifted))
+    assert bad.quality["verdict"] == "poor"
+    means = [float(sitk.GetArrayViewFromImage(result.expected_error).mean()) for result in (good, bad)]
+    assert means[1] > 2 * means[0]
