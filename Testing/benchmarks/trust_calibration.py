@@ -1,0 +1,111 @@
+"""Fit the expected error of `registration/trust.py` to registrations with a known truth, and say how well it predicts.
+
+    python Testing/benchmarks/trust_calibration.py --seeds 300 301 302 303 304 305
+
+Each phantom is registered as it is, in scanner geometry, and moved away without a linear alignment, so that failures
+take part. Prints the coefficients, and with those of the even seeds on the odd ones and the other way round: the area
+under the ROC curve for an error above 5 mm, the correlation of the logarithms, true and expected mean error of every
+case, and its verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "GradientGuidedRegistration"))
+
+from GradientGuidedRegistrationLib.registration import Settings, register, trust
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+
+_POINTS = 1500
+_SHIFTS_MM = (8.0, 18.0, 28.0, 38.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One registration: logarithms of local mismatch (P) and similarity (P), true error in mm (P), verdict."""
+
+    name: str
+    seed: int
+    features: np.ndarray
+    error: np.ndarray
+    verdict: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(300, 306)))
+    cases = [case for seed in parser.parse_args().seeds for case in registered(seed)]
+    even, odd = ([case for case in cases if case.seed % 2 == parity] for parity in (0, 1))
+    for name, fitted, tested in (("even on odd", even, odd), ("odd on even", odd, even), ("all", cases, cases)):
+        if fitted and tested:
+            report(name, fit(fitted), tested)
+
+
+def registered(seed: int) -> list[Case]:
+    """Register the phantom of a seed in three ways."""
+    common = phantom_images(seed, shape=(96, 112, 112), spacing=1.3)
+    scanner = phantom_images(seed, geometry="scanner")
+    away = dict(common)
+    shift = (_SHIFTS_MM[seed % 4], 0.0, 0.0)
+    away["moving"] = sitk.Image(common["moving"])
+    away["moving"].SetOrigin(np.add(common["moving"].GetOrigin(), shift).tolist())
+    return [
+        measured("as it is", seed, common, "none"),
+        measured("scanner", seed, scanner, "rigid"),
+        measured(f"{shift[0]:.0f} mm away", seed, away, "none", shift),
+    ]
+
+
+def measured(name: str, seed: int, images: dict[str, sitk.Image], initialization: str, shift=(0.0, 0.0, 0.0)) -> Case:
+    settings = Settings(initialization=initialization, use_network=False, device="cpu")
+    result = register(images["fixed"], images["moving"], settings)
+    labels = images["fixed_labels"]
+    body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
+    chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
+    points = [labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen]
+    truth = sitk.DisplacementFieldTransform(sitk.Image(images["field"]))
+    error = [np.subtract(result.transform.TransformPoint(p), np.add(truth.TransformPoint(p), shift)) for p in points]
+    expected = sitk.Resample(result.expected_error, labels, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, 0.0)
+    size = sitk.GetArrayViewFromImage(expected)[tuple(chosen[:, ::-1].T)]
+    similarity = np.log(max(result.quality["mutual_information"]["after"], 0.0) + 0.05)
+    # What the shipped coefficients made of the mismatch, undone.
+    level = trust._CONSTANT + trust._SIMILARITY * similarity
+    mismatch = (np.log(size + 0.3) - level) / trust._MISMATCH
+    features = np.column_stack([np.ones(len(size)), mismatch, np.full(len(size), similarity)])
+    return Case(f"{seed} {name}", seed, features, np.linalg.norm(error, axis=1), result.quality["verdict"])
+
+
+def fit(cases: list[Case]) -> np.ndarray:
+    features = np.vstack([case.features for case in cases])
+    errors = np.log(np.hstack([case.error for case in cases]) + 0.3)
+    return np.linalg.lstsq(features, errors, rcond=None)[0]
+
+
+def report(name: str, coefficients: np.ndarray, cases: list[Case]) -> None:
+    predicted = [np.exp(case.features @ coefficients) - 0.3 for case in cases]
+    true, expected = np.hstack([case.error for case in cases]), np.hstack(predicted)
+    correlation = np.corrcoef(np.log(true + 0.3), np.log(expected + 0.3))[0, 1]
+    print(f"{name}: coefficients {coefficients.round(3)}, AUC {auc(expected, true > trust.LARGE_MM):.3f}, "
+          f"correlation {correlation:.2f}")  # fmt: skip
+    for case, values in zip(cases, predicted):
+        print(f"    {case.name:<20} true {case.error.mean():5.2f} mm, expected {values.mean():5.2f} mm, {case.verdict}")
+
+
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve: how often a positive scores above a negative."""
+    ranks = np.argsort(np.argsort(score))
+    count = int(positive.sum())
+    if count in (0, len(score)):
+        return float("nan")
+    return float((ranks[positive].sum() - count * (count - 1) / 2) / (count * (len(score) - count)))
+
+
+if __name__ == "__main__":
+    main()
