@@ -16,7 +16,7 @@ JACOBIAN_RANGE = (-1.0, 3.0)  # values at the ends of the Jacobian's table; volu
 
 def colour_node(kind: str, scene: Any) -> Any:
     """The colour table of a kind of map: "gradient", "distance" or "jacobian"; made once a scene."""
-    name = {"gradient": "Gradient map", "distance": "Distance", "jacobian": "Jacobian determinant"}[kind]
+    name = {"gradient": "Gradient colours", "distance": "Distance colours", "jacobian": "Volume change colours"}[kind]
     tag = f"GradientGuidedRegistration.{kind}"
     node = scene.GetSingletonNode(tag, "vtkMRMLColorTableNode")
     if node is not None:
