@@ -55,22 +55,21 @@ def _binary_number(data: bytes, rng: random.Random) -> bytes:
     return data[:at] + value + data[at + len(value) :]
 
 
-def _number_in_text(data: bytes, rng: random.Random) -> bytes:
+def _match_in_text(data: bytes, rng: random.Random, pattern: bytes, others: tuple[bytes, ...]) -> bytes:
     head, rest = data[:1024], data[1024:]
-    found = list(re.finditer(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?", head))
+    found = list(re.finditer(pattern, head))
     if not found:
         return _byte(data, rng)
     match = rng.choice(found)
-    return head[: match.start()] + rng.choice(_NUMBERS) + head[match.end() :] + rest
+    return head[: match.start()] + rng.choice(others) + head[match.end() :] + rest
+
+
+def _number_in_text(data: bytes, rng: random.Random) -> bytes:
+    return _match_in_text(data, rng, rb"-?\d+(\.\d+)?([eE][-+]?\d+)?", _NUMBERS)
 
 
 def _word_in_text(data: bytes, rng: random.Random) -> bytes:
-    head, rest = data[:1024], data[1024:]
-    found = list(re.finditer(rb"[A-Za-z_./]{2,}", head))
-    if not found:
-        return _byte(data, rng)
-    match = rng.choice(found)
-    return head[: match.start()] + rng.choice(_WORDS) + head[match.end() :] + rest
+    return _match_in_text(data, rng, rb"[A-Za-z_./]{2,}", _WORDS)
 
 
 def _line(data: bytes, rng: random.Random) -> bytes:

@@ -10,7 +10,7 @@ Every run starts afresh: nothing is kept from pair to pair.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, cos, pi
 from typing import NamedTuple
 
@@ -56,13 +56,15 @@ STAGES = (
 DEFAULT_ITERATIONS = 30
 
 
-class Descriptors(NamedTuple):
+@dataclass(frozen=True)
+class Descriptors:
     """MIND-SSC of images and, times √α, of their gradient maps (1, 24, D, H, W), and how much a voxel counts."""
 
     fixed: Tensor
     moving: Tensor
     fixed_mask: Tensor | None
     moving_mask: Tensor | None
+    _averaged: dict[int, Descriptors] = field(default_factory=dict)
 
     @classmethod
     @torch.no_grad()
@@ -78,7 +80,13 @@ class Descriptors(NamedTuple):
         return cls(*described, fixed_mask, moving_mask)
 
     def shrunk(self, factor: int) -> Descriptors:
-        return Descriptors(*(shrunk(volume, factor) for volume in self))
+        """Return the descriptors averaged over cubes of ``factor`` voxels; averaged once, however often asked for."""
+        if factor == 1:
+            return self
+        if factor not in self._averaged:
+            volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask)
+            self._averaged[factor] = Descriptors(*(shrunk(volume, factor) for volume in volumes))
+        return self._averaged[factor]
 
 
 class Refinement(NamedTuple):
@@ -159,15 +167,14 @@ def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Te
     Returns:
         Two tensors (1, 1, d, h, w): the mean squared difference of the descriptors, and the product of the masks.
     """
-    problem = _coarsest(descriptors)
-    problem.stride = 1
+    problem = _coarsest(descriptors, every_voxel=True)
     difference, weight = problem.differences(shrunk(displacement, problem.shrink), (0, 0, 0))
     return difference.view(1, 1, *problem.shape), weight.view(1, 1, *problem.shape)
 
 
-def _coarsest(descriptors: Descriptors) -> _Problem:
+def _coarsest(descriptors: Descriptors, every_voxel: bool = False) -> _Problem:
     shrink = STAGES[0].shrink if min(descriptors.fixed.shape[2:]) >= _MINIMUM_SIZE * STAGES[0].shrink else 1
-    return _Problem(descriptors.shrunk(shrink), shrink, seed=0)
+    return _Problem(descriptors.shrunk(shrink), shrink, seed=0, every_voxel=every_voxel)
 
 
 def _part(progress: Callable[[float], None], before: int, total: int) -> Callable[[int], None]:
@@ -205,14 +212,17 @@ def _descend(problem, lattice, velocity, stage, count, before, progress) -> Tens
 class _Problem:
     """The similarity terms of eq. 2 on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
 
-    def __init__(self, descriptors: Descriptors, shrink: int, seed: int) -> None:
-        self.fixed, moving, fixed_mask, moving_mask = descriptors
+    def __init__(self, descriptors: Descriptors, shrink: int, seed: int, every_voxel: bool = False) -> None:
+        self.fixed, moving = descriptors.fixed, descriptors.moving
+        fixed_mask, moving_mask = descriptors.fixed_mask, descriptors.moving_mask
         self.shrink = shrink
         self.shape = tuple(moving.shape[2:])
         self.weight = fixed_mask[0, 0] if fixed_mask is not None else moving.new_ones(self.shape)
         measured = moving_mask if moving_mask is not None else moving.new_ones((1, 1, *self.shape))
         self.moving = Sampler(moving, measured)
-        self.stride = max(1, ceil((self.weight.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
+        self.stride = 1
+        if not every_voxel:
+            self.stride = max(1, ceil((self.weight.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
         order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
         self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
 
