@@ -193,7 +193,7 @@ def _summary(metrics: dict[str, Any]) -> str:
 def _network(metrics: dict[str, Any]) -> str:
     if metrics["network"] is None:
         return "none"
-    unused = "" if metrics["network_used"] else ", not used: it did not bring this pair closer"
+    unused = "" if metrics["network_used"] else ", not used: it is not clearly better than the start found on the pair"
     return metrics["network"] + unused
 
 

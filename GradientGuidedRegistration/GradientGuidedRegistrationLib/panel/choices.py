@@ -86,5 +86,5 @@ def presets() -> list[Preset]:
         Preset(_("Careful"), {"initialization": Initialization.AFFINE, "quality": Quality.BEST, "model": gated}),
         Preset(
             _("As published: the network alone"), {"initialization": rigid, "quality": Quality.OFF, "model": gated}
-        ),  # fmt: skip
+        ),
     ]
