@@ -84,7 +84,5 @@ def presets() -> list[Preset]:
         Preset(_("Standard"), {"initialization": rigid, "quality": Quality.BALANCED, "model": gated}),
         Preset(_("Quick look"), {"initialization": rigid, "quality": Quality.FAST, "model": gated}),
         Preset(_("Careful"), {"initialization": Initialization.AFFINE, "quality": Quality.BEST, "model": gated}),
-        Preset(
-            _("As published: the network alone"), {"initialization": rigid, "quality": Quality.OFF, "model": gated}
-        ),
+        Preset(_("As published: the network alone"), {"initialization": rigid, "quality": Quality.OFF, "model": gated}),
     ]
