@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--schedule", help="constant or cosine")
     p.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"), help="voxels that the network sees in a step")
     p.add_argument("--spacing", type=float, help="working voxel size of own pairs in mm")
+    p.add_argument(
+        "--coarse-first",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train for two passes, coarse and fine",
+    )
     p.add_argument("--crop", action="store_const", const=True, help="random crops of own pairs instead of their middle")
     p.add_argument(
         "--zoom", type=float, nargs=2, metavar=("FROM", "TO"), help="size of the phantom relative to the shape"

@@ -49,6 +49,21 @@ def test_describe_says_what_a_file_is(saved):
     assert "301,411" in text and "vm" in text and "epochs: 3" in text and path.name in text
 
 
+def test_coarse_passes_come_back(saved):
+    network, path = saved
+    network.coarse_passes = (4, 2)
+    save_weights(network, path)
+    assert load_weights(path).coarse_passes == (4, 2)
+
+
+@pytest.mark.parametrize("passes", [[1], [0], [2.0], ["2"], [True], [1000], [2] * 9, (2,), None])
+def test_refuses_passes_that_make_no_sense(saved, passes):
+    _, path = saved
+    rewritten(path, coarse_passes=passes)
+    with pytest.raises(ValueError, match=f"{path.name}.*passes"):
+        load_weights(path)
+
+
 def test_refuses_weights_of_another_network(saved):
     _, path = saved
     with pytest.raises(ValueError, match=f"{path.name}.*'vm'.*'gated'"):

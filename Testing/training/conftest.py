@@ -13,7 +13,7 @@ from GradientGuidedRegistrationLib.training import TrainingSettings
 
 SMALL = {
     "method": "vm",
-    "shape": (16, 16, 16),
+    "shape": (32, 32, 32),
     "validation_shape": (24, 24, 24),
     "validation_cases": 1,
     "validate_every": 3,

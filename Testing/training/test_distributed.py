@@ -15,7 +15,7 @@ import pytest
 from GradientGuidedRegistrationLib.training.case_table import read_cases
 
 ARGUMENTS = [
-    *("--method", "vm", "--shape", "16", "16", "16", "--validation-shape", "24", "24", "24", "--validation-cases", "1"),
+    *("--method", "vm", "--shape", "32", "32", "32", "--validation-shape", "24", "24", "24", "--validation-cases", "1"),
     *("--validate-every", "100", "--checkpoint-every", "1", "--device", "cpu", "--threads", "1"),
     *("--schedule", "constant", "--learning-rate", "1e-3", "--quiet", "--shapes-fraction", "1"),
 ]

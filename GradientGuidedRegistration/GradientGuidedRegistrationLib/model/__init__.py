@@ -11,6 +11,7 @@ from .gradient import gradient_magnitude
 from .inverse import invert
 from .losses import PRESETS, LossTerms, PairObjective, RegistrationLoss
 from .network import Prediction, RegistrationNetwork
+from .passes import enlarged, register_in_passes, shrunk
 from .registry import NETWORKS, build_network
 from .transformer import warp
 from .weights import Description, describe, load_weights, save_weights
@@ -27,6 +28,7 @@ __all__ = [
     "build_network",
     "compose",
     "describe",
+    "enlarged",
     "exponentiate",
     "gradient_magnitude",
     "invert",
@@ -35,8 +37,10 @@ __all__ = [
     "mind",
     "mind_ssc",
     "mm_to_voxel",
+    "register_in_passes",
     "resize",
     "save_weights",
+    "shrunk",
     "voxel_to_mm",
     "warp",
 ]

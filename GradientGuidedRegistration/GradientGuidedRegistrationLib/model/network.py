@@ -39,11 +39,16 @@ class Prediction:
 class RegistrationNetwork(nn.Module):
     """The contract of every network here: `network(moving, fixed)` returns a `Prediction`.
 
+    `coarse_passes` says how it is meant to be used: by which factors the images are shrunk for the passes that go
+    before the one at full resolution, see `passes.register_in_passes`.
+
     Both images are (B, C, D, H, W) of one size, any size, with intensities in [0, 1] and C = `image_channels`.
 
     Raises `InputError` on wrong shapes always, and on NaN or infinity where looking costs no wait: on the CPU, and on
     a GPU outside of training mode.
     """
+
+    coarse_passes: tuple[int, ...] = ()
 
     def __init__(self, image_channels: int = 1, backbone: str = "b") -> None:
         super().__init__()

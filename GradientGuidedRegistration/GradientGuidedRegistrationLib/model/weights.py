@@ -62,6 +62,7 @@ def save_weights(network: RegistrationNetwork, path: str | Path, metadata: dict[
         "version": VERSION,
         "network": network.name,
         "options": dict(network.options),
+        "coarse_passes": list(network.coarse_passes),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "metadata": dict(metadata or {}),
         "state": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
@@ -92,7 +93,7 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
     _check_state(path, content["state"], plan.state_dict())
     network = build_network(content["network"], **content["options"])
     network.load_state_dict(content["state"])
-    network.metadata = content["metadata"]
+    network.metadata, network.coarse_passes = content["metadata"], tuple(content["coarse_passes"])
     return network.to(device).eval()
 
 
@@ -111,7 +112,10 @@ def describe(path: str | Path) -> Description:
     )
 
 
-_FIELDS = {"network": str, "options": dict, "created": str, "metadata": dict, "state": dict}
+_FIELDS = {
+    "network": str, "options": dict, "coarse_passes": list, "created": str, "metadata": dict, "state": dict,
+}  # fmt: skip
+_COARSEST_PASS = 16
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -133,6 +137,9 @@ def _read(path: Path) -> dict[str, Any]:
     for name, kind in _FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise InputError(f"{path} is damaged: its entry {name!r} is missing or is not a {kind.__name__}.")
+    passes = content["coarse_passes"]
+    if not all(type(factor) is int and 2 <= factor <= _COARSEST_PASS for factor in passes) or len(passes) > 8:
+        raise InputError(f"{path} asks for passes that are not known here: {passes!r}.")
     return content
 
 

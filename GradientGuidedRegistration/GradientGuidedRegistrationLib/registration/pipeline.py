@@ -210,8 +210,10 @@ def _load_network(settings: Settings, device: str):
 def _predicted(network, pair: _Pair):
     import torch
 
+    from ..model import register_in_passes
+
     with torch.no_grad():
-        return network(pair.moving, pair.fixed)
+        return register_in_passes(network, pair.moving, pair.fixed)
 
 
 def _described(pair: _Pair) -> Descriptors:
@@ -243,7 +245,8 @@ def _refined(descriptors, start, settings: Settings, progress: Callable[[float],
 
 
 def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
-    from .refinement import mismatch, shrunk
+    from ..model import shrunk
+    from .refinement import mismatch
 
     values, weight = mismatch(descriptors, displacement)
     factor = round(grid.shape[0] / values.shape[2])

@@ -15,10 +15,9 @@ from math import ceil, cos, pi
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..model import compose, gradient_magnitude, mind_ssc
+from ..model import compose, gradient_magnitude, mind_ssc, shrunk
 from .sampling import Sampler
 from .velocity import Lattice, smoothed
 
@@ -85,7 +84,8 @@ class Descriptors:
             return self
         if factor not in self._averaged:
             volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask)
-            self._averaged[factor] = Descriptors(*(shrunk(volume, factor) for volume in volumes))
+            averaged = (None if volume is None else shrunk(volume, factor) for volume in volumes)
+            self._averaged[factor] = Descriptors(*averaged)  # type: ignore[arg-type]
         return self._averaged[factor]
 
 
@@ -275,12 +275,3 @@ class _Problem:
         coarse = shrunk(displacement, self.shrink)
         chosen = self.order[:subsets]
         return float(sum(self.dissimilarity(coarse[(..., *self.chosen(s))], s) for s in chosen)) / len(chosen)
-
-
-def shrunk(volume: Tensor | None, factor: int) -> Tensor | None:
-    """Average over cubes of ``factor`` voxels; the border value goes on where the last cubes are incomplete."""
-    if volume is None or factor == 1:
-        return volume
-    missing = [-n % factor for n in volume.shape[2:]]
-    padding = [0, missing[2], 0, missing[1], 0, missing[0]]
-    return F.avg_pool3d(F.pad(volume, padding, mode="replicate"), factor)

@@ -31,8 +31,10 @@ class TrainingSettings:
         preset: objective and weights of its terms, see `PRESETS`.
         steps: optimiser steps in all. With the cosine schedule it is part of the mathematics.
         learning_rate: of Adam; `schedule` "constant" or "cosine" (with a warm-up of 2 % of the steps).
-        shape: voxels (D, H, W) that the network sees in a step.
+        shape: voxels (D, H, W) of a pair; with `coarse_first` the network sees half of them along each axis.
         spacing: working voxel size of own files in mm.
+        coarse_first: every other step shows the network the pair at half resolution; the other steps show it a crop of
+            half the size of what that pass leaves. The weights are then used that way (`model.passes`).
         crop: own files: a random crop of `shape` each step instead of the middle of the volume.
         zoom: phantoms: range of the body's size relative to `shape`; above 1 a part of the body is seen.
         shapes_fraction: share of contrast-free random shapes among the phantoms.
@@ -64,6 +66,7 @@ class TrainingSettings:
     learning_rate: float = 3e-4
     schedule: str = "cosine"
     shape: tuple[int, int, int] = (144, 144, 128)
+    coarse_first: bool = True
     spacing: float = 1.0
     crop: bool = False
     zoom: tuple[float, float] = (1.0, 1.5)
@@ -119,8 +122,9 @@ class TrainingSettings:
         ):
             if getattr(self, name) < low:
                 raise InputError(f"The setting {name} is {getattr(self, name)}; it must be at least {low}.")
-        if len(self.shape) != 3 or min(self.shape) < 16:
-            raise InputError(f"The training shape is {self.shape}; give three sizes of at least 16 voxels.")
+        least = 32 if self.coarse_first else 16
+        if len(self.shape) != 3 or min(self.shape) < least:
+            raise InputError(f"The training shape is {self.shape}; give three sizes of at least {least} voxels.")
         if not 0 < self.learning_rate < 1:
             raise InputError(f"The learning rate is {self.learning_rate}; give a number between 0 and 1.")
         if not 0.05 <= self.spacing <= 20:
@@ -169,6 +173,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "zoom": (1.0, 1.0),
         "shapes_fraction": 0.0,
         "augment": False,
+        "coarse_first": False,
         "steps": 100_000,
     },
     "paper-kidney": {
@@ -179,6 +184,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "zoom": (1.0, 1.0),
         "shapes_fraction": 0.0,
         "augment": False,
+        "coarse_first": False,
         "steps": 100_000,
     },
     "default": {"loss": "default"},
@@ -186,7 +192,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "loss": "default",
         "learning_rate": 1e-3,
-        "shape": (32, 32, 32),
+        "shape": (64, 64, 64),
         # Two small crops: PyTorch's fast 3-D convolutions on a processor need more than one item in a batch.
         "batch": 2,
         "zoom": (1.5, 4.0),

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from ..errors import Cancelled, InputError
-from ..model import RegistrationNetwork, build_network, load_weights, save_weights, warp
+from ..model import RegistrationNetwork, build_network, load_weights, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
 from .log import Board, ProgressBar, Table, draw_curves
 from .own_files import FileSource
+from .passes import seen_in_step
 from .phantoms import PhantomSource, validation_phantom
 from .sampling import Steps, loader
 from .schedule import learning_rate
@@ -85,6 +86,7 @@ class Trainer:
         stored = checkpoint.load(self.folder, settings, processes.world) if settings.resume else None
         torch.manual_seed(settings.seed)
         self.network: RegistrationNetwork = _start_network(settings).to(self.device)
+        self.network.coarse_passes = (2,) if settings.coarse_first else ()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.objective = settings.loss()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
@@ -178,6 +180,8 @@ class Trainer:
         self.network.train()
         kind = _PRECISIONS[s.precision]
         with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
+            if s.coarse_first:
+                case = seen_in_step(case, self.network, self.step, s.seed)
             prediction = self.parallel(case.moving, case.fixed)
         loss = self.objective(
             prediction, case.moving, case.fixed, fixed_mask=case.fixed_mask, moving_mask=case.moving_mask
@@ -222,7 +226,7 @@ class Trainer:
             rows, losses = [], []
             for case in self.validation:
                 case = case.to(self.device)
-                prediction = self.network(case.moving, case.fixed)
+                prediction = register_in_passes(self.network, case.moving, case.fixed)
                 losses.append(
                     float(
                         self.objective(
