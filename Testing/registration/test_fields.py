@@ -39,6 +39,22 @@ def test_field_is_the_deformable_part_followed_by_the_linear_one(grid):
         assert np.allclose(transform.TransformPoint(point), linear.TransformPoint(moved), atol=1e-3)
 
 
+def test_field_reaches_over_the_field_of_view_without_folding(grid):
+    """Past the working grid the displacement of its nearest point goes on, followed by the linear part."""
+    grid = isotropic(grid)
+    linear = rigid(grid, 8, (5.0, -3.0, 4.0))
+    displacement = bump(grid, 2.0) + 1.0
+    view = grid.padded(6)
+    field = assemble(grid, displacement, linear, view)
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    for index in ((0, 0, 0), (5, 6, 7), (-6, -5, 3), (-2, grid.size[1] + 5, grid.size[2] + 1)):
+        point = grid.point(np.array(index))
+        nearest = tuple(np.clip(index, 0, np.array(grid.size) - 1))
+        moved = point + grid.vectors_to_lps(displacement)[nearest[::-1]]
+        assert np.allclose(transform.TransformPoint(point), linear.TransformPoint(moved), atol=1e-3)
+    assert field_metrics(field)["folding_percent"] == 0
+
+
 def test_outside_of_the_margin_nothing_moves(grid):
     grid = isotropic(grid)
     field = assemble(grid, bump(grid, 1.0), rigid(grid, 5, (10.0, 0.0, 0.0)))

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GradientGuidedRegistrationLib.registration.grid import Grid, antialiased, working_grid
+from GradientGuidedRegistrationLib.registration.grid import (
+    Grid,
+    antialiased,
+    enclosing_grid,
+    in_patient_order,
+    working_grid,
+)
 
 
 def corners(size: tuple[int, ...]) -> np.ndarray:
@@ -74,3 +80,67 @@ def test_antialiasing_removes_what_the_target_cannot_hold():
     smooth = sitk.GetArrayFromImage(antialiased(noise, 2.0))
     assert smooth.std() < 0.3  # averaged in the plane
     assert abs(np.corrcoef(smooth[:-1].ravel(), smooth[1:].ravel())[0, 1]) < 0.05  # slices are left alone
+
+
+def turned_by(degrees: float) -> tuple[float, ...]:
+    """Directions turned about two axes."""
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(np.radians(degrees), np.radians(degrees), 0.0)
+    return turn.GetMatrix()
+
+
+def box_within(grid: Grid, box: Grid) -> sitk.Image:
+    """The mask of the voxels of ``grid`` whose centres lie in the field of view of ``box``."""
+    inside = box.image(np.ones(box.shape, np.uint8))
+    return grid.resample(inside, interpolator=sitk.sitkNearestNeighbor)
+
+
+def test_enclosing_grid_leaves_straight_padding_out(grid):
+    valid = grid.image(np.zeros(grid.shape, np.uint8))
+    valid[3:-2, 1:-4, 2:-1] = 1
+    assert enclosing_grid(valid, 1.3).size == enclosing_grid(valid[3:-2, 1:-4, 2:-1], 1.3).size
+    assert np.allclose(enclosing_grid(valid, 1.3).center, Grid.of(valid[3:-2, 1:-4, 2:-1]).center)
+
+
+def test_enclosing_grid_takes_the_axes_that_are_tighter():
+    straight = Grid((50, 40, 30), (2.0, 2.0, 2.0), (-48.0, -40.0, -30.0), tuple(np.eye(3).ravel()))
+    turned = Grid((70, 70, 70), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), turned_by(25))
+    turned = Grid(
+        turned.size, turned.spacing, tuple(straight.center - (turned.center - turned.origin)), turned.direction
+    )
+    straight_in_turned = enclosing_grid(box_within(turned, straight), 2.0)
+    assert np.allclose(straight_in_turned.axes, np.eye(3))
+    assert np.abs(np.array(straight_in_turned.size) - straight.size).max() <= 2
+    assert np.allclose(straight_in_turned.center, straight.center, atol=2.0)
+    assert np.allclose(enclosing_grid(box_within(turned, turned), 2.0).axes, turned.axes)
+
+
+def test_enclosing_grid_of_nothing_is_the_whole(grid):
+    empty = grid.image(np.zeros(grid.shape, np.uint8))
+    assert enclosing_grid(empty, 2.0) == enclosing_grid(empty + 1, 2.0)
+
+
+def test_covering_reaches_over_another_grid_and_keeps_its_points(grid):
+    small = Grid((6, 5, 4), (1.5, 1.5, 1.5), tuple(grid.center - 2.0), turned_by(10))
+    wide, (before, after) = small.covering(grid, 10**7)
+    assert np.allclose(wide.point(before), small.origin)
+    assert wide.size == tuple(np.array(small.size) + before + after)
+    index = (np.array([grid.point(c) for c in corners(grid.size)]) - wide.origin) @ wide.axes / 1.5
+    assert index.min() >= -0.5 - 1e-6 and np.all(index <= np.array(wide.size) - 0.5 + 1e-6)
+    assert small.covering(small, 10**7)[0] == small
+
+
+def test_covering_obeys_the_memory_budget(grid):
+    small = Grid((6, 5, 4), (0.2, 0.2, 0.2), tuple(grid.center), tuple(np.eye(3).ravel()))
+    wide, (before, after) = small.covering(grid, 20_000)
+    assert np.prod(wide.size) <= 20_000
+    assert np.allclose(wide.point(before), small.origin)
+
+
+def test_patient_order_moves_no_voxel(blobs, grid):
+    image = blobs(grid)
+    ordered = in_patient_order(sitk.PermuteAxes(image, (2, 0, 1)))
+    assert np.all(np.argmax(np.abs(Grid.of(ordered).axes), axis=0) == [0, 1, 2])
+    assert np.all(np.diag(Grid.of(ordered).axes) > 0)
+    point = grid.point(np.array([7, 9, 5])).tolist()
+    assert ordered[ordered.TransformPhysicalPointToIndex(point)] == image[7, 9, 5]

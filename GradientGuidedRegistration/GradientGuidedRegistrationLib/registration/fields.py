@@ -10,20 +10,27 @@ from .grid import MAXIMUM_VOXELS, Grid
 _SLOPE = 1.3  # the margin is this much wider than the field at its border is long, so that fading out does not fold
 
 
-def assemble(grid: Grid, displacement: np.ndarray, linear: sitk.Transform) -> sitk.Image:
+def assemble(
+    grid: Grid, displacement: np.ndarray, linear: sitk.Transform, field_of_view: Grid | None = None
+) -> sitk.Image:
     """Return the whole fixed-to-moving displacement field, linear part composed: u(x) = linear(x + φ(x)) − x.
 
     Args:
         grid: the working grid.
         displacement: φ, (3, D, H, W) in voxels, array order.
         linear: fixed-to-moving point transform, LPS mm.
+        field_of_view: the fixed image's own grid, where it reaches past the working grid: there the displacement of the
+            nearest point of the working grid goes on.
 
     Returns:
-        Vector float32 image in LPS mm on the working grid with a margin, in which the border value fades to zero.
-        Outside a displacement field ITK stands still and VTK repeats the border value: with zero there both agree, and
-        the map is one to one everywhere. Only where the margin would take more than the memory budget is it narrower,
-        and may fold, outside the fixed field of view.
+        Vector float32 image in LPS mm on the working grid, extended over the field of view, with a margin in which the
+        border value fades to zero. Outside a displacement field ITK stands still and VTK repeats the border value: with
+        zero there both agree, and the map is one to one everywhere. Only where the margin would take more than the
+        memory budget is it narrower, and may fold, outside the fixed field of view.
     """
+    if field_of_view is not None:
+        grid, (before, after) = grid.covering(field_of_view, 2 * MAXIMUM_VOXELS)
+        displacement = np.pad(displacement, [(0, 0), *zip(before[::-1], after[::-1])], mode="edge")
     total = _followed_by(grid, grid.vectors_to_lps(displacement), linear)
     faces = [np.take(total, end, axis) for axis in range(3) for end in (0, -1)]
     border = max(float(np.linalg.norm(face, axis=-1).max()) for face in faces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +71,21 @@ class Grid:
         i, j, k = (n + 2 * margin for n in self.size)
         return replace(self, size=(i, j, k), origin=tuple(self.point(np.full(3, -margin))))
 
+    def covering(self, other: Grid, maximum_voxels: int) -> tuple[Grid, tuple[np.ndarray, np.ndarray]]:
+        """Return the grid extended over the voxels of another one, and by how many points before and after (i, j, k).
+
+        Only so far as ``maximum_voxels`` allow.
+        """
+        last = np.array(other.size) - 0.5
+        corners = np.array([other.point(np.array(c)) for c in itertools.product(*([-0.5, n] for n in last))])
+        indices = (corners - self.origin) @ self.axes / self.spacing
+        before = np.maximum(np.ceil(-0.5 - indices.min(0) - 1e-6), 0).astype(int)
+        after = np.maximum(np.ceil(indices.max(0) + 0.5 - np.array(self.size) - 1e-6), 0).astype(int)
+        while np.prod(np.array(self.size) + before + after) > max(maximum_voxels, np.prod(self.size)):
+            before, after = before * 9 // 10, after * 9 // 10
+        i, j, k = (int(n) for n in np.array(self.size) + before + after)
+        return replace(self, size=(i, j, k), origin=tuple(self.point(-before).tolist())), (before, after)
+
     def shrunk(self, factor: int, shape: tuple[int, ...]) -> Grid:
         """Return the grid of ``shape`` whose points are the centres of cubes of ``factor`` points along each axis."""
         k, j, i = shape
@@ -88,26 +104,95 @@ class Grid:
         return np.einsum("al,...l->a...", matrix, vectors)
 
 
-def working_grid(fixed: sitk.Image, spacing: float | None = None, maximum_voxels: int = MAXIMUM_VOXELS) -> Grid:
-    """Return an isotropic grid along the axes of ``fixed`` that covers its field of view to the voxels' outer faces.
+def working_grid(
+    fixed: sitk.Image,
+    spacing: float | None = None,
+    maximum_voxels: int = MAXIMUM_VOXELS,
+    valid: sitk.Image | None = None,
+) -> Grid:
+    """Return an isotropic grid that covers what was measured of ``fixed`` to the voxels' outer faces.
 
     ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, never finer than the fixed
     image's own finest spacing, and coarser where the grid would exceed ``maximum_voxels`` (the memory budget).
+
+    Args:
+        valid: mask (uint8) of the measured voxels of ``fixed``, see `enclosing_grid`; all of them if None.
     """
-    extent = np.array(fixed.GetSize()) * np.array(fixed.GetSpacing())
+    whole = _Box.of(fixed) if valid is None else _Box.around(valid)
     if spacing is None:
-        spacing = max(min(DEFAULT_SPACING_MM, extent.max() / VOXELS_ALONG), min(fixed.GetSpacing()))
-        spacing = max(spacing, float((extent.prod() / maximum_voxels) ** (1 / 3)))
-    return covering_grid(fixed, spacing)
+        spacing = max(min(DEFAULT_SPACING_MM, whole.extent.max() / VOXELS_ALONG), min(fixed.GetSpacing()))
+        spacing = max(spacing, float((whole.extent.prod() / maximum_voxels) ** (1 / 3)))
+    return whole.grid(spacing)
 
 
 def covering_grid(image: sitk.Image, spacing: float) -> Grid:
     """Return the isotropic grid of ``spacing`` mm that covers the field of view of ``image`` and shares its centre."""
-    extent = np.array(image.GetSize()) * np.array(image.GetSpacing())
-    size = np.maximum(np.ceil(extent / spacing - 1e-6).astype(int), 2)
-    origin = Grid.of(image).center - Grid.of(image).axes @ ((size - 1) / 2 * spacing)
-    i, j, k = (int(n) for n in size)
-    return Grid((i, j, k), (float(spacing),) * 3, tuple(origin), image.GetDirection())
+    return _Box.of(image).grid(spacing)
+
+
+def enclosing_grid(valid: sitk.Image, spacing: float) -> Grid:
+    """Return the isotropic grid of ``spacing`` mm around what was measured, to the outer faces of its voxels.
+
+    It lies along the axes of the image or along those of the patient (L, P, S), whichever encloses ``valid`` more
+    tightly: a volume that was resampled to a turned grid is looked at as before it was.
+
+    Args:
+        valid: mask (uint8), non-zero where the image was measured.
+    """
+    return _Box.around(valid).grid(spacing)
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A box in space: its centre (LPS mm), the directions of its edges (columns) and their lengths (mm)."""
+
+    center: np.ndarray
+    axes: np.ndarray
+    extent: np.ndarray
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> _Box:
+        """The field of view of an image."""
+        own = Grid.of(image)
+        return cls(own.center, own.axes, np.array(own.size) * np.array(own.spacing))
+
+    @classmethod
+    def around(cls, valid: sitk.Image) -> _Box:
+        """The tightest box around the voxels of a mask, along its own axes or those of the patient."""
+        own = Grid.of(valid)
+        inside = sitk.GetArrayViewFromImage(valid) > 0
+        if inside.all() or not inside.any():
+            return cls.of(valid)
+        points = _outermost(inside) * own.spacing @ own.axes.T + own.origin
+        boxes = []
+        for axes in (own.axes, np.eye(3)):
+            half_voxel = np.abs(axes.T @ own.axes) @ np.array(own.spacing) / 2
+            low, high = (points @ axes).min(0) - half_voxel, (points @ axes).max(0) + half_voxel
+            boxes.append(cls(axes @ (low + high) / 2, axes, high - low))
+        return min(boxes, key=lambda box: float(box.extent.prod()))
+
+    def grid(self, spacing: float) -> Grid:
+        """The isotropic grid of ``spacing`` mm that covers the box and shares its centre."""
+        size = np.maximum(np.ceil(self.extent / spacing - 1e-6).astype(int), 2)
+        origin = self.center - self.axes @ ((size - 1) / 2 * spacing)
+        i, j, k = (int(n) for n in size)
+        return Grid((i, j, k), (float(spacing),) * 3, tuple(origin.tolist()), tuple(self.axes.ravel().tolist()))
+
+
+def _outermost(inside: np.ndarray) -> np.ndarray:
+    """Return the indices (N, 3), i, j, k, of the first and the last voxel of a mask in each of its rows."""
+    k, j = np.nonzero(inside.any(axis=2))
+    rows = inside[k, j]
+    ends = rows.argmax(axis=1), inside.shape[2] - 1 - rows[:, ::-1].argmax(axis=1)
+    return np.concatenate([np.stack([i, j, k], axis=1) for i in ends])
+
+
+def in_patient_order(image: sitk.Image) -> sitk.Image:
+    """Return the same image with its axes turned round and swapped so that i, j and k go most nearly to L, P and S.
+
+    How a file happens to store its voxels has no say in a registration then, and networks see bodies upright.
+    """
+    return sitk.DICOMOrient(image, "LPS")
 
 
 def antialiased(image: sitk.Image, spacing: float) -> sitk.Image:

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .grid import Grid, antialiased, covering_grid
+from .grid import Grid, antialiased, enclosing_grid
 from .intensity import Normalized
 
 _BINS = 32
@@ -39,7 +39,7 @@ class Level:
     def at(cls, fixed: Normalized, moving: Normalized, spacing: float, outer: sitk.Transform | None = None) -> Level:
         images = []
         for normalized in (fixed, moving):
-            grid = covering_grid(normalized.image, spacing)
+            grid = enclosing_grid(normalized.valid, spacing)
             images.append(grid.resample(antialiased(normalized.image, _SMOOTHING * spacing)))
             images.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
         return cls(images[0], images[2], images[1], images[3], outer)

@@ -17,7 +17,7 @@ from . import linear as linear_alignment
 from .device import pick_device
 from .fields import assemble, inverse
 from .files import check_content, check_volume
-from .grid import Grid, antialiased, working_grid
+from .grid import Grid, antialiased, in_patient_order, working_grid
 from .intensity import Normalized, normalize
 from .result import Result
 from .settings import Settings
@@ -62,9 +62,10 @@ def register(
         device = pick_device(settings.device)
         network = _load_network(settings, device)
         fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
-        grid = working_grid(fixed, settings.spacing)
-        normalized_fixed = _normalized(fixed, fixed_mask, "fixed mask")
-        normalized_moving = _normalized(moving, moving_mask, "moving mask")
+        normalized_fixed, normalized_moving = normalize(fixed), normalize(moving)
+        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid)
+        normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
+        normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
     with run.step("align"):
         linear = linear_alignment.align(
             normalized_fixed, normalized_moving, settings.initialization, initial_transform, settings.seed,
@@ -79,7 +80,7 @@ def register(
         refined = _refined(descriptors, start, settings, lambda fraction: run.report("refine", fraction))
         difference = _mismatch(descriptors, refined.displacement, pair.fixed, grid)
     with run.step("assemble"):
-        whole = assemble(grid, refined.displacement[0].cpu().numpy(), linear)
+        whole = assemble(grid, refined.displacement[0].cpu().numpy(), linear, Grid.of(fixed))
         inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
@@ -179,14 +180,16 @@ class _Pair:
 def _checked(image: sitk.Image, name: str) -> sitk.Image:
     check_volume(image, name)
     check_content(image, name)
-    return sitk.Cast(image, sitk.sitkFloat32)
+    return in_patient_order(sitk.Cast(image, sitk.sitkFloat32))
 
 
-def _normalized(image: sitk.Image, mask: sitk.Image | None, name: str) -> Normalized:
-    normalized = normalize(image)
+def _restricted(normalized: Normalized, mask: sitk.Image | None, name: str) -> Normalized:
+    """Return the image with what counts of it restricted to a mask."""
     if mask is None:
         return normalized
-    inside = Grid.of(image).resample(sitk.Cast(mask != 0, sitk.sitkUInt8), interpolator=sitk.sitkNearestNeighbor)
+    inside = Grid.of(normalized.image).resample(
+        sitk.Cast(mask != 0, sitk.sitkUInt8), interpolator=sitk.sitkNearestNeighbor
+    )
     valid = inside * normalized.valid
     if sitk.GetArrayViewFromImage(valid).sum() < 1000:
         raise InputError(f"The {name} covers almost nothing of its image; check that it belongs to it.")
