@@ -58,6 +58,8 @@ def _paint_map(canvas: np.ndarray, layer: c.ColourMap, view: SliceView, volumes:
     if layer.fade:
         strength = np.abs(2 * position - 1) if layer.table == "diverging" else position
         strength = np.clip(1.6 * strength, 0, 1)
+    if layer.inside is not None:
+        strength = strength * np.clip(np.nan_to_num(volumes[layer.inside].slice(view)), 0, 1)
     _blend(canvas, apply_table(layer.table, position), np.where(outside, 0, strength * layer.opacity))
 
 

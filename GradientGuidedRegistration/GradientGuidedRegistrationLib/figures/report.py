@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import WorstBoundary, compare_labels, csv_of, field_metrics, rows_of
+from ..evaluation import WorstBoundary, compare_registered, csv_of, field_metrics, rows_of, seen_part
 from ..evaluation.field import region_mask
 from ..evaluation.plots import bar_plot, histogram_plot
 from ..whole_files import write_bytes
 from . import html
-from .case import describe_case, warp_labels
+from .case import describe_case
 from .page import PanelRenderer, render_page
 from .png import png_bytes
 from .render import render_panel
@@ -60,12 +60,11 @@ def write_report(
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
     if fixed_labels is not None and moving_labels is not None and "labels" not in metrics:
-        warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
-        metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
+        metrics |= compare_registered(fixed_labels, moving_labels, moving, result.field, label_names)
     place = metrics.get("worst")
     worst = WorstBoundary(**{**place, "point": as_point(place["point"])}) if place else None
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)
-    region, jacobian = field_of_view(fixed, result.field), volumes["jacobian"].image
+    region, jacobian = seen_part(fixed, result.field), volumes["jacobian"].image
     if "folding_percent" not in metrics:
         metrics |= field_metrics(result.field, region, jacobian)
     figures = []
@@ -94,21 +93,6 @@ def write_report(
         *_made(result),
     ]
     return write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
-
-
-def field_of_view(fixed: sitk.Image, field: sitk.Image) -> sitk.Image:
-    """Mask on the field's grid of the voxels that lie inside the fixed image."""
-    size = np.array(fixed.GetSize())
-    whole = sitk.Image([2, 2, 2], sitk.sitkUInt8) + 1  # the same box as the fixed image in eight voxels
-    spacing = np.array(fixed.GetSpacing()) * size / 2
-    whole.SetSpacing(spacing.tolist())
-    whole.SetDirection(fixed.GetDirection())
-    whole.SetOrigin(fixed.TransformContinuousIndexToPhysicalPoint(((size / 2 - 1) / 2).tolist()))
-    identity = sitk.Transform(3, sitk.sitkIdentity)
-    return sitk.Resample(
-        whole, field.GetSize(), identity, sitk.sitkNearestNeighbor, field.GetOrigin(), field.GetSpacing(),
-        field.GetDirection(), 0, sitk.sitkUInt8,
-    )  # fmt: skip
 
 
 def _verdict(quality: Mapping[str, Any]) -> str:

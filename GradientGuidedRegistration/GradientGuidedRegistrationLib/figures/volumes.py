@@ -66,11 +66,6 @@ def inside(image: sitk.Image, view: SliceView) -> np.ndarray:
     return ((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5)).all(axis=-1)
 
 
-def field_transform(field: sitk.Image) -> sitk.Transform:
-    """The transform of a displacement field (LPS mm); the field itself is left as it is."""
-    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-
-
 def display_window(image: sitk.Image) -> tuple[float, float]:
     """Grey values for black and white: a soft-tissue window for CT, robust percentiles of the foreground otherwise."""
     if is_ct(image):
