@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from cases import CENTRE, ct, labels, make_case, make_image, mr
 
 from GradientGuidedRegistrationLib.evaluation import field_transform, label_values, seen_part, warp_labels
+from GradientGuidedRegistrationLib.evaluation.plots import BEFORE_AFTER
 from GradientGuidedRegistrationLib.figures import batch_report, describe_case, render_case, write_report
 from GradientGuidedRegistrationLib.figures.colours import LETTER
 from GradientGuidedRegistrationLib.figures.composition import Grey, Page, Panel, Swatch
@@ -261,6 +262,21 @@ def test_report_without_labels_and_without_quality(tmp_path):
         and not re.search(r"\bnan\b", text.lower())
     )
     assert "0.000 %" in text  # nothing folds
+
+
+def test_a_structure_far_off_does_not_press_the_others_flat(tmp_path):
+    """A lung of 50 mm before: its bar is cut and numbered, those of 1 to 2 mm fill the plot."""
+    case, entries = make_case(), {}
+    for label in range(1, 14):
+        before, after = ({"dice": 0.5, "asd_mm": asd, "hd95_mm": 9.0} for asd in (2.0, 1.0))
+        entries[str(label)] = {"name": f"Organ {label}", "before": before, "after": after}
+    entries["13"]["before"]["asd_mm"] = 50.4
+    metrics = {"labels": entries, "mean": {}, "folding_percent": 0.0}
+    path = write_report(case.result, case.fixed, case.moving, tmp_path, metrics=metrics, render=blank)
+    plots = re.findall("<svg.*?</svg>", path.read_text(encoding="utf-8"), re.DOTALL)
+    asd = next(plot for plot in plots if ">ASD (mm)<" in plot)
+    assert "50.40 ↑" in asd and ">50<" not in asd and ">2.0<" in asd
+    assert all(BEFORE_AFTER[0] in plot and BEFORE_AFTER[1] in plot for plot in plots[:2])
 
 
 def test_known_metrics_are_not_computed_again(tmp_path):

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from ..evaluation import WorstBoundary, compare_registered, csv_of, field_metrics, rows_of, seen_part
 from ..evaluation.field import region_mask
-from ..evaluation.plots import bar_plot, histogram_plot
+from ..evaluation.plots import BEFORE_AFTER, bar_plot, histogram_plot
 from ..whole_files import write_bytes
 from . import html
 from .case import describe_case
@@ -136,9 +136,9 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         bar_plot(
             names,
             {when: [row[f"{measure}_{when}"] for row in structures] for when in ("before", "after")},
-            title=words, y_label=words, y_limits=limits, width=560, height=300,
+            title=words, y_label=words, y_limits=limits, colours=BEFORE_AFTER, width=560, height=300,
         )
-        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", None))
+        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", _limits(structures)))
     ]  # fmt: skip
     return [
         "<h2>Structures</h2>",
@@ -149,6 +149,14 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         _copied_note(structures),
         f'<div class="plots">{"".join(plots)}</div>',
     ]
+
+
+def _limits(structures: list[dict[str, Any]]) -> tuple[float, float]:
+    """Ends of the axis of the ASD: a structure far off all others must not press these flat."""
+    values = [row[f"asd_mm_{when}"] for row in structures for when in ("before", "after")]
+    known = [value for value in values if value is not None]
+    usual = [value for value in known if value <= 3 * float(np.quantile(known, 0.8))]
+    return 0.0, 1.12 * max(usual, default=0.0) or 1.0
 
 
 def _copied_note(structures: list[dict[str, Any]]) -> str:
