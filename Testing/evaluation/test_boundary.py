@@ -49,6 +49,9 @@ def test_a_real_shift_is_found_in_either_image():
     fixed, other = shifted_organ()
     assert_is_the_shift(fixed, other)
     assert_is_the_shift(other, fixed)
+    # in the middle of the misplaced face, not at its corner
+    _, _, point = found(fixed, other)
+    assert 24 <= point[1] <= 35 and 24 <= point[2] <= 45
 
 
 def test_the_farthest_of_several_labels():

@@ -46,7 +46,7 @@ def test_bars_that_are_too_long_are_cut_and_say_so():
     bars = [bar for bar in elements(svg, "rect") if bar.get("fill") == "#123456"]
     heights = [number(bar, "height") for bar in bars]
     assert heights[0] / heights[1] == pytest.approx(2, abs=0.02) and number(bars[0], "y") >= 12
-    assert "50.40 ↑" in words(svg) and words(svg).count("↑") == 1 and "1.00" not in words(svg)
+    assert "50.40 ↑" in words(svg) and sum("↑" in word for word in words(svg)) == 1 and "1.00" not in words(svg)
 
 
 def test_a_single_value_stands_in_the_middle_of_its_group():

@@ -13,6 +13,7 @@ from .overlap import Box, Region, label_regions
 
 SMALLEST_PART = 0.1  # of the structure's largest part, by volume
 BLOCK_MM = 2.0
+SAME = 0.03  # share by which two distances may differ and still be called the same
 SMALLEST_STRETCH_MM2, SMALLEST_STRETCH_SHARE, STRETCH_RADIUS_MM = 50.0, 0.05, 5.0
 
 
@@ -73,6 +74,8 @@ def worst_boundary(
     - spikes: within 5 mm of the place (1.5 voxels where they are thicker), 50 mm^2 of the same border (of a small
       label, 5 % of all of it) must be at least half as far off.
 
+    Of places that are as far within 3 %, it is the one with most of the misplaced border around it.
+
     Args:
         fixed_labels, other_labels: integer label images on one grid.
         seen: mask on any grid, non-zero where the moving image reaches; None if it reaches everywhere.
@@ -130,15 +133,24 @@ def _worst_of_surface(
 def _farthest_stretch(
     distances: np.ndarray, places: np.ndarray, areas: np.ndarray, needed: float, radius: float
 ) -> int | None:
-    """The farthest of some places (N, 3) (mm) with `needed` mm^2 at least half as far off within `radius` mm."""
+    """The farthest of some places (N, 3) (mm) with `needed` mm^2 at least half as far off within `radius` mm.
+
+    Of those that are as far but for `SAME`, the one with the most such border around: the middle of a face, no corner.
+    """
     order = np.argsort(-distances, kind="stable")
     distances, places, areas = distances[order], places[order], areas[order]
-    for rank, distance in enumerate(distances):
-        stop = np.searchsorted(-distances, -0.5 * distance, side="right")
+
+    def stretch(rank: int) -> float:
+        stop = np.searchsorted(-distances, -0.5 * distances[rank], side="right")
         near = ((places[:stop] - places[rank]) ** 2).sum(axis=1) <= radius**2
-        if areas[:stop][near].sum() >= needed:
-            return int(order[rank])
-    return None
+        return float(areas[:stop][near].sum())
+
+    first = next((rank for rank in range(len(distances)) if stretch(rank) >= needed), None)
+    if first is None:
+        return None
+    alike = np.arange(first, np.searchsorted(-distances, -(1 - SAME) * distances[first], side="right"))
+    alike = alike[:: -(-len(alike) // 200)]
+    return int(order[max(alike.tolist(), key=stretch)])
 
 
 def _sums(values: np.ndarray, axis: int, factor: int) -> np.ndarray:
