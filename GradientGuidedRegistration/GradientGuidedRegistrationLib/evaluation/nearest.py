@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 FIRST_RADIUS_MM, _PAIRS_AT_ONCE = 2.0, 1_000_000
-_FAR = 20_000  # place of a target that a row lacks; with the longest side added it still fits into 16 bits
 
 
 class NearestCells:
     """Looks for the nearest target row by row, in rings that grow around each query.
 
     Args:
-        shape: of the grid (D, H, W); no side longer than 12,000 cells.
+        shape: of the grid (D, H, W).
         targets: flat indices of the cells to find, ascending.
         spacing: millimetres along (x, y, z), so along the grid's last, middle and first axis.
     """
@@ -90,19 +89,23 @@ class NearestCells:
 
 
 def _squared_along_rows(shape: tuple[int, ...], targets: np.ndarray, spacing: float) -> np.ndarray:
-    """Squared distance (mm^2) from each cell to the nearest target along the last axis, float32 (D, H, W)."""
-    depth, height, width = shape
-    places = np.arange(width, dtype=np.int16)
-    squared = np.empty(shape, np.float32)
-    ends = np.searchsorted(targets, np.arange(depth + 1) * height * width)
-    for plane in range(depth):  # plane by plane, so that all of it stays in the processor's cache
-        found = targets[ends[plane] : ends[plane + 1]] - plane * height * width
-        before, after = (np.full((height, width), start, np.int16) for start in (-_FAR, _FAR))
-        before.ravel()[found] = after.ravel()[found] = places[found % width]
-        np.maximum.accumulate(before, axis=1, out=before)
-        backwards = after[:, ::-1]
-        np.minimum.accumulate(backwards, axis=1, out=backwards)
-        gaps = np.minimum(places - before, after - places)
-        np.square(np.multiply(gaps, np.float32(spacing), dtype=np.float32), out=squared[plane])
-        squared[plane][gaps >= _FAR - width] = np.inf
+    """Squared distance (mm^2) from each cell to the nearest target along the last axis, float32 (D, H, W).
+
+    Each row falls into runs of cells that share their nearest target; rows without one are runs too, infinitely far.
+    """
+    width = shape[2]
+    rows = targets // width
+    middles = (targets[:-1] + targets[1:]) // 2 + 1
+    together = rows[:-1] == rows[1:]
+    starts, stops = rows * width, (rows + 1) * width
+    starts[1:][together] = stops[:-1][together] = middles[together]
+    ends = np.stack([starts, stops], axis=1).ravel()
+    places = np.full(len(ends) + 1, np.inf, np.float32)
+    places[1::2] = targets % width
+    squared = np.repeat(places, np.diff(ends, prepend=0, append=np.prod(shape))).reshape(shape)
+    cells = np.arange(width, dtype=np.float32)
+    for plane in squared:  # in the processor's cache
+        plane -= cells
+        plane *= np.float32(spacing)
+        plane *= plane
     return squared
