@@ -112,6 +112,17 @@ def test_spikes_do_not_count():
     assert_is_the_shift(fixed, other)
 
 
+def test_other_labels_do_not_change_the_place():
+    """A label that comes first and is 3 mm off sets a bar, but what lies around the worst place is seen as before."""
+    fixed, other = shifted_organ()
+    alone = found(fixed * 5, other * 5)
+    fixed, other = fixed * 5, other * 5
+    block((30, 38), (20, 40), (20, 40), into=fixed)
+    block((30, 38), (23, 40), (20, 40), into=other)
+    label, distance, point = found(fixed, other)
+    assert (label, distance) == alone[:2] and (point == alone[2]).all()
+
+
 def test_small_structures_count_by_their_own_measure():
     fixed = block((10, 12), (10, 13), (10, 13))
     other = block((10, 12), (10, 13), (14, 17))

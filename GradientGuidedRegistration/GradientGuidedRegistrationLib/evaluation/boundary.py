@@ -111,9 +111,9 @@ def _worst_of_surface(
     """The worst place on the border of `mine`, if it is farther than `least` mm from that of `theirs`."""
     surface, start, blocks = mine.surface, [part.start for part in box], _Blocks(mine.mask.shape, mine.spacing)
     far = surface.distances_to(theirs.surface)
-    places = np.flatnonzero(far > least)
-    if not places.size:
+    if far.max(initial=-1.0) <= least:
         return None
+    places = np.flatnonzero(far > least / 2)  # half as far still counts as border around a place
     far, areas, indices = far[places], surface.areas[places], surface.indices(surface.measured[places])
     measured = [surface.indices(one.measured) for one in (surface, theirs.surface)]
     cut = np.concatenate([elements[region.ends_at(elements + start)] for elements in measured])
@@ -124,16 +124,18 @@ def _worst_of_surface(
         if check is not None:
             counts = check(indices, mine.mask)
         far, areas, indices = far[counts], areas[counts], indices[counts]
-        chosen = _farthest_stretch(far, indices * mine.spacing[::-1], areas, needed, radius)
+        chosen = _farthest_stretch(far, indices * mine.spacing[::-1], areas, needed, radius, least)
         if chosen is None:
             return None
     return WorstBoundary(label, region.point(indices[chosen] + start), float(far[chosen]))
 
 
 def _farthest_stretch(
-    distances: np.ndarray, places: np.ndarray, areas: np.ndarray, needed: float, radius: float
+    distances: np.ndarray, places: np.ndarray, areas: np.ndarray, needed: float, radius: float, least: float
 ) -> int | None:
     """The farthest of some places (N, 3) (mm) with `needed` mm^2 at least half as far off within `radius` mm.
+
+    None if it is not farther than `least` mm.
 
     Of those that are as far but for `SAME`, the one with the most such border around: the middle of a face, no corner.
     """
@@ -145,7 +147,7 @@ def _farthest_stretch(
         near = ((places[:stop] - places[rank]) ** 2).sum(axis=1) <= radius**2
         return float(areas[:stop][near].sum())
 
-    first = next((rank for rank in range(len(distances)) if stretch(rank) >= needed), None)
+    first = next((rank for rank in range(int((distances > least).sum())) if stretch(rank) >= needed), None)
     if first is None:
         return None
     alike = np.arange(first, np.searchsorted(-distances, -(1 - SAME) * distances[first], side="right"))
