@@ -109,7 +109,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         initial_transform=initial, progress=progress,
     )  # fmt: skip
     segmentations = (labels.get("fixed_segmentation"), labels.get("moving_segmentation"))
-    metrics = _metrics(result, *segmentations, names)
+    metrics = _metrics(result, moving, *segmentations, names)
     metrics["seconds"] = {"read": read, **result.timings}
     _write(request, result, fixed, moving, segmentations, metrics)
     metrics["seconds"]["total"] = time.perf_counter() - started
@@ -176,12 +176,14 @@ def _read(path: Path, role: str) -> sitk.Image:
     return image
 
 
-def _metrics(result: Result, fixed_labels, moving_labels, names: dict[int, str] | None) -> dict[str, Any]:
+def _metrics(
+    result: Result, moving: sitk.Image, fixed_labels, moving_labels, names: dict[int, str] | None
+) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if fixed_labels is not None and moving_labels is not None:
-        from .evaluation import compare_labels
+        from .evaluation import compare_registered
 
-        metrics |= compare_labels(fixed_labels, moving_labels, result.warp_labels(moving_labels, fixed_labels), names)
+        metrics |= compare_registered(fixed_labels, moving_labels, moving, result.field, names)
     settings = asdict(result.settings)
     settings["weights"] = None if settings["weights"] is None else str(settings["weights"])
     return {

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.evaluation import label_metrics, labels_on_grid, mask_metrics, mean_metrics
+from GradientGuidedRegistrationLib.evaluation.nearest import NearestCells
 from GradientGuidedRegistrationLib.evaluation.surface import Surface, element_areas, surface_distances
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.7, 0.9, 5.0), (2.0, 0.5, 1.5)]
@@ -210,3 +211,31 @@ def test_labels_on_another_oblique_grid():
     turned = sitk.Image(other)
     turned.SetDirection(turn)
     assert label_metrics(labels, turned) == label_metrics(straight, other)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_of_large_surfaces_a_part_tells_as_much(spacing):
+    first, second = pair(spacing)
+    whole = distances_between(first, second, spacing)
+    some = surface_distances(*(Surface(mask, spacing, most=800) for mask in (first, second)))
+    assert 400 <= len(some.first_to_second) <= 800 < len(whole.first_to_second)
+    assert some.first_areas.sum() == pytest.approx(whole.first_areas.sum())
+    assert np.isin(np.unique(some.first_to_second), whole.first_to_second).all()
+    spread = np.std(np.concatenate([whole.first_to_second, whole.second_to_first]))
+    assert some.average() == pytest.approx(whole.average(), abs=4 * spread / np.sqrt(1600))
+    assert some.hausdorff(95) == pytest.approx(whole.hausdorff(95), abs=0.5)
+
+
+@pytest.mark.parametrize("most_pairs", [None, 0, 2_000, 40_000])
+def test_nearest_cells_are_exact_or_left_open(most_pairs):
+    shape, spacing, rng = (9, 14, 30), (0.7, 1.3, 4.0), np.random.default_rng(8)
+    targets, queries = (np.sort(rng.choice(np.prod(shape), count, replace=False)) for count in (25, 300))
+    places = [np.stack(np.unravel_index(cells, shape), axis=1) * spacing[::-1] for cells in (queries, targets)]
+    expected = ((places[0][:, None] - places[1][None]) ** 2).sum(axis=-1).min(axis=1)
+    found = NearestCells(shape, targets, spacing).squared_distances(queries, most_pairs)
+    known = np.isfinite(found)
+    assert np.allclose(found[known], expected[known], rtol=1e-5)
+    if most_pairs in (None, 0):
+        assert known.all() if most_pairs is None else not known.any()
+    near = NearestCells(shape, targets, spacing).squared_distances(queries, farthest_mm=5.0)
+    assert np.isfinite(near[expected <= 25.0]).all() and np.isinf(near[expected > 60.0]).all()

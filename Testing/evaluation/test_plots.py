@@ -41,6 +41,22 @@ def test_bars_are_to_scale():
     assert words(svg).count("–") == 2
 
 
+def test_bars_that_are_too_long_are_cut_and_say_so():
+    svg = bar_plot([str(i) for i in range(30)], {"a": [50.4, *[1.0] * 29]}, y_limits=(0, 2), colours=("#123456",))
+    bars = [bar for bar in elements(svg, "rect") if bar.get("fill") == "#123456"]
+    heights = [number(bar, "height") for bar in bars]
+    assert heights[0] / heights[1] == pytest.approx(2, abs=0.02) and number(bars[0], "y") >= 12
+    assert "50.40 ↑" in words(svg) and sum("↑" in word for word in words(svg)) == 1 and "1.00" not in words(svg)
+
+
+def test_a_single_value_stands_in_the_middle_of_its_group():
+    svg = box_plot({"one": [3.0], "three": [1.0, 2.0, 3.0]})
+    ticks = [number(item, "x") for item in elements(svg, "text") if item.text in ("one", "three")]
+    places = [number(dot, "cx") for dot in elements(svg, "circle")]
+    assert places[0] == pytest.approx(ticks[0], abs=0.2) and places[1] == pytest.approx(ticks[1], abs=0.2)
+    assert len({round(place) for place in places[1:]}) == 3
+
+
 def test_line_breaks_at_gaps_and_is_to_scale():
     svg = line_plot({"loss": [(0, 1.0), (1, 2.0), (2, None), (3, 3.0), (4, 1.0), (5, float("inf")), (6, 2.0)]})
     curves = [[tuple(map(float, p.split(","))) for p in c.get("points").split()] for c in elements(svg, "polyline")]

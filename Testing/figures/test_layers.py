@@ -9,6 +9,7 @@ from cases import CENTRE, GEOMETRIES, distance, make_image
 
 from GradientGuidedRegistrationLib.evaluation import jacobian_determinant, worst_boundary
 from GradientGuidedRegistrationLib.figures import composition as c
+from GradientGuidedRegistrationLib.figures.case import body_mask
 from GradientGuidedRegistrationLib.figures.render import render_panel
 from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView
 from GradientGuidedRegistrationLib.figures.volumes import Volume
@@ -81,6 +82,31 @@ def test_colour_map_has_the_colour_bars_colours():
     picture = render_panel(c.Panel("", view, (c.ColourMap("r", "grey", (0.0, 1.0), 1.0),)), {"r": ramp})
     expected = np.clip((view.points()[..., 0] - CENTRE[0] + 30) / 60, 0, 1) * 255
     assert np.abs(picture[..., 1] - expected).max() <= 1
+
+
+def test_colours_stay_inside_the_body():
+    full = Volume(make_image(lambda p: np.ones(p.shape[:-1])))
+    body = Volume(make_image(lambda p: distance(p) < 20, kind=np.uint8))
+    layer = c.ColourMap("full", "heat", (0.0, 1.0), 1.0, inside="body")
+    radii = lines_of(layer, {"full": full, "body": body}, view_of())
+    assert 19 < radii.max() < 22 and len(radii) > 0.95 * np.pi * (20 / 0.5) ** 2
+
+
+@pytest.mark.parametrize("geometry", ["straight", "oblique", "anisotropic"])
+def test_body_holds_the_gas_in_it_but_not_the_air_around(geometry):
+    """A body of 30 mm radius with a gas bubble inside, and gas in a channel that leaves the image."""
+
+    def patient(points):
+        channel = np.linalg.norm((points - CENTRE)[..., :2] - (14, 0), axis=-1) < 5
+        gas = (distance(points) < 10) | channel
+        return np.where(np.linalg.norm((points - CENTRE)[..., :2], axis=-1) < 30, np.where(gas, -900, 40), -1000)
+
+    mask = body_mask(make_image(patient, geometry, kind=np.int16))
+    volume = Volume(mask, nearest=True)
+    view = SliceView("axial", tuple(CENTRE.tolist()), (70.0, 70.0), 1.0)
+    radius = np.linalg.norm((view.points() - CENTRE)[..., :2], axis=-1)
+    inside = np.nan_to_num(volume.slice(view)) > 0.5
+    assert inside[radius < 26].mean() > 0.97 and inside[(radius > 35)].mean() < 0.02
 
 
 def test_checkerboard_and_fusion_take_both_images():

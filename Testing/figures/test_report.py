@@ -12,17 +12,16 @@ import pytest
 import SimpleITK as sitk
 from cases import CENTRE, ct, labels, make_case, make_image, mr
 
-from GradientGuidedRegistrationLib.evaluation import label_values
+from GradientGuidedRegistrationLib.evaluation import field_transform, label_values, seen_part, warp_labels
+from GradientGuidedRegistrationLib.evaluation.plots import BEFORE_AFTER
 from GradientGuidedRegistrationLib.figures import batch_report, describe_case, render_case, write_report
-from GradientGuidedRegistrationLib.figures.case import warp_labels
 from GradientGuidedRegistrationLib.figures.colours import LETTER
 from GradientGuidedRegistrationLib.figures.composition import Grey, Page, Panel, Swatch
 from GradientGuidedRegistrationLib.figures.page import HEADER, MARGIN, TITLE, render_page
 from GradientGuidedRegistrationLib.figures.png import png_bytes
-from GradientGuidedRegistrationLib.figures.report import field_of_view
 from GradientGuidedRegistrationLib.figures.text import draw_text, text_mask
-from GradientGuidedRegistrationLib.figures.views import SliceView
-from GradientGuidedRegistrationLib.figures.volumes import Volume, field_transform
+from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView
+from GradientGuidedRegistrationLib.figures.volumes import Volume
 from GradientGuidedRegistrationLib.whole_files import write_bytes
 
 
@@ -151,20 +150,22 @@ def test_what_was_registered_is_shown_inside_the_fixed_image_only():
             assert known.sum() > 0.9 * inside.sum()
 
 
-def test_letters_and_scale_bar_are_on_the_page():
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_letters_and_scale_bar_are_on_the_page(orientation):
     image = make_image(lambda p: np.zeros(p.shape[:-1]))
-    view = SliceView("axial", tuple(CENTRE.tolist()), (120.0, 100.0), 0.5)
+    view = SliceView(orientation, tuple(CENTRE.tolist()), (120.0, 100.0), 0.5)
     page = Page("p", "Title", "", ((Panel("Panel", view, (Grey("i"),)),),), (Swatch((255, 0, 0), "red"),))
     pixels = render_page(page, {"i": Volume(image)})
     picture = pixels[MARGIN + TITLE + 2 * HEADER :, MARGIN:][: view.size[1], : view.size[0]]
     gold = np.abs(picture.astype(int) - LETTER).max(axis=-1) < 60
     half = (view.size[1] // 2, view.size[0] // 2)
-    areas = {
-        "R": gold[half[0] - 12 : half[0] + 12, :24],
-        "L": gold[half[0] - 12 : half[0] + 12, -24:],
-        "A": gold[:24, half[1] - 12 : half[1] + 12],
-        "P": gold[-24:, half[1] - 12 : half[1] + 12],
-    }
+    sides = (
+        gold[half[0] - 12 : half[0] + 12, :24],
+        gold[half[0] - 12 : half[0] + 12, -24:],
+        gold[:24, half[1] - 12 : half[1] + 12],
+        gold[-24:, half[1] - 12 : half[1] + 12],
+    )
+    areas = dict(zip(ORIENTATIONS[orientation].letters, sides, strict=True))
     for letter, area in areas.items():
         rows, columns = np.nonzero(area)
         shape = area[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -173,8 +174,9 @@ def test_letters_and_scale_bar_are_on_the_page():
             mask = text_mask(other, 14, True)[0] > 0.75
             rows, columns = np.nonzero(mask)
             mask = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-            size = np.minimum(mask.shape, shape.shape)
-            likeness[other] = (mask[: size[0], : size[1]] == shape[: size[0], : size[1]]).mean()
+            size = np.maximum(mask.shape, shape.shape)
+            both = [np.pad(one, [(0, n - m) for n, m in zip(size, one.shape, strict=True)]) for one in (mask, shape)]
+            likeness[other] = np.equal(*both).mean()
         assert max(likeness, key=likeness.get) == letter, (letter, likeness)
     white = (picture[-12:] > 250).all(axis=-1)
     assert white.sum(axis=1).max() == 20 / 0.5 or white.sum(axis=1).max() == 50 / 0.5
@@ -262,6 +264,21 @@ def test_report_without_labels_and_without_quality(tmp_path):
     assert "0.000 %" in text  # nothing folds
 
 
+def test_a_structure_far_off_does_not_press_the_others_flat(tmp_path):
+    """A lung of 50 mm before: its bar is cut and numbered, those of 1 to 2 mm fill the plot."""
+    case, entries = make_case(), {}
+    for label in range(1, 14):
+        before, after = ({"dice": 0.5, "asd_mm": asd, "hd95_mm": 9.0} for asd in (2.0, 1.0))
+        entries[str(label)] = {"name": f"Organ {label}", "before": before, "after": after}
+    entries["13"]["before"]["asd_mm"] = 50.4
+    metrics = {"labels": entries, "mean": {}, "folding_percent": 0.0}
+    path = write_report(case.result, case.fixed, case.moving, tmp_path, metrics=metrics, render=blank)
+    plots = re.findall("<svg.*?</svg>", path.read_text(encoding="utf-8"), re.DOTALL)
+    asd = next(plot for plot in plots if ">ASD (mm)<" in plot)
+    assert "50.40 ↑" in asd and ">50<" not in asd and ">2.0<" in asd
+    assert all(BEFORE_AFTER[0] in plot and BEFORE_AFTER[1] in plot for plot in plots[:2])
+
+
 def test_known_metrics_are_not_computed_again(tmp_path):
     case = make_case()
     figures = {"dice": 0.125, "asd_mm": None, "hd95_mm": None, "fixed_volume_ml": 1.0, "moving_volume_ml": 0.0}
@@ -284,7 +301,7 @@ def test_known_metrics_are_not_computed_again(tmp_path):
 def test_field_of_view_of_the_fixed_image(fixed):
     image = make_image(ct, fixed, extent=40)
     field = make_image(lambda p: np.zeros(p.shape), "straight", extent=90)
-    mask = sitk.GetArrayFromImage(field_of_view(image, field))
+    mask = sitk.GetArrayFromImage(seen_part(image, field))
     size = np.array(image.GetSize())
     for k, j, i in np.random.default_rng(1).integers(0, mask.shape[0], (400, 3)):
         point = field.TransformIndexToPhysicalPoint((int(i), int(j), int(k)))

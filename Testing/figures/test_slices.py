@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk
 from cases import CENTRE, GEOMETRIES, ct, distance, make_image
 
+from GradientGuidedRegistrationLib.evaluation import field_transform
 from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView, box_of, three_views
-from GradientGuidedRegistrationLib.figures.volumes import Volume, display_window, field_transform, gradient_volume
+from GradientGuidedRegistrationLib.figures.volumes import Volume, display_window, gradient_volume
 
 
 def view_of(orientation, size_mm=(70.0, 60.0), pixel_mm=0.9):

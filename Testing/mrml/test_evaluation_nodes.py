@@ -129,6 +129,36 @@ def test_figures_agree_with_label_metrics(scene: Any, geometry: Any, new_image: 
     assert comparison["mean"]["before"]["labels"] == 2
 
 
+def test_segments_that_touch_share_a_label_image_or_lie_partly_outside(
+    scene: Any, geometry: Any, new_image: Any
+) -> None:
+    """Each is compared by itself, and only inside the fixed image, whatever it touches and however it is stored."""
+    reference = new_image(geometry)
+    left, right, end = box(reference, 0.1, 0.4), box(reference, 0.4, 0.7), box(reference, 0.8, 1.0)
+    moved = box(reference, 0.2, 0.4), box(reference, 0.4, 0.9), box(reference, 0.7, 1.0)
+    fixed = segmentation(scene, "F", [("left", left, ""), ("right", right, ""), ("end", end, "")])
+    # the last one goes on for ten voxels beyond the fixed image
+    longer = sitk.ConstantPad(moved[2], [0, 0, 0], [10, 0, 0], 1)
+    moving = segmentation(scene, "M", [("end", longer, "")])
+    shared = vtk_from_image(moved[0] + 2 * moved[1], slicer.vtkOrientedImageData())
+    shared.SetGeometryFromImageToWorldMatrix(matrix_to_vtk(ijk_to_ras(reference)))
+    for value, name in ((1, "left"), (2, "right")):
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation("Binary labelmap", shared)
+        moving.GetSegmentation().AddSegment(segment, name)
+    comparison = compare_nodes(fixed, moving, IDENTITY, reference)
+    entries = {entry["name"]: entry for entry in comparison["labels"].values()}
+    assert set(entries) == {"left", "right", "end"}
+    for name, mask, other in zip(("left", "right", "end"), (left, right, end), moved, strict=True):
+        expected = label_metrics(mask, other)[1]
+        assert 0 < expected["dice"] < 1 and expected["asd_mm"] > 0
+        assert entries[name]["before"] == entries[name]["after"] == pytest.approx(expected)
+    table = table_node_from_comparison(comparison, "Overlap", scene).GetTable()
+    assert table.GetNumberOfRows() == 4 and not np.isnan(table.GetColumnByName("ASD after (mm)").GetValue(3))
+
+
 def test_earlier_result_above_the_moving_node_does_not_count_twice(
     scene: Any, geometries: Any, new_image: Any, new_linear: Any
 ) -> None:
@@ -176,6 +206,10 @@ def test_plot_nodes(scene: Any, comparison: Any) -> None:
     table = table_node_from_comparison(comparison, "Overlap", scene)
     chart = plot_nodes_from_table(table, "asd_mm", scene)
     assert chart.GetNumberOfPlotSeriesNodes() == 2 and "ASD" in chart.GetTitle()
+    low, high = chart.GetXAxisRange()
+    assert -1 < low < -0.5 and 3.5 < high < 4  # four groups of bars, at 0 to 3
+    low, high = plot_nodes_from_table(table, "dice", scene).GetYAxisRange()
+    assert low == 0.0 and 1.1 < high < 1.2  # room for the legend, and no Dice of 1.2 on the axis
     for index, column in enumerate(("ASD before (mm)", "ASD after (mm)")):
         series = chart.GetNthPlotSeriesNode(index)
         assert series.GetTableNode() is table and series.GetYColumnName() == column

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from GradientGuidedRegistrationLib.evaluation import field_transform
 from GradientGuidedRegistrationLib.figures.composition import Contours, Grey, Panel
 from GradientGuidedRegistrationLib.figures.render import render_panel
 from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView
-from GradientGuidedRegistrationLib.figures.volumes import Volume, field_transform
+from GradientGuidedRegistrationLib.figures.volumes import Volume
 from GradientGuidedRegistrationLib.mrml.slice_pipeline import SlicePipeline, through_slicer
 
 

@@ -10,14 +10,17 @@ from .boundary import WorstBoundary, worst_boundary
 from .field import displacement_statistics, field_metrics, jacobian_determinant
 from .landmarks import target_registration_error
 from .overlap import label_metrics, labels_on_grid, mask_metrics, mean_metrics
+from .registered import compare_registered, field_transform, seen_part, warp_labels
 from .tables import compare_labels, csv_of, label_values, rows_of
 
 __all__ = [
     "WorstBoundary",
     "compare_labels",
+    "compare_registered",
     "csv_of",
     "displacement_statistics",
     "field_metrics",
+    "field_transform",
     "jacobian_determinant",
     "label_metrics",
     "label_values",
@@ -25,6 +28,8 @@ __all__ = [
     "mask_metrics",
     "mean_metrics",
     "rows_of",
+    "seen_part",
     "target_registration_error",
+    "warp_labels",
     "worst_boundary",
 ]

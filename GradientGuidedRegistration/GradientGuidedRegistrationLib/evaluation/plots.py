@@ -5,6 +5,7 @@ Each function returns one `<svg>` element; missing values are None or NaN and le
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 Value = float | int | None
+BEFORE_AFTER = (PALETTE[5], PALETTE[0])  # the same in every plot and in the application's
 
 
 def line_plot(
@@ -66,17 +68,21 @@ def bar_plot(
     y_label: str = "",
     y_limits: tuple[float, float] | None = None,
     digits: int = 2,
+    colours: Sequence[str] = PALETTE,
     width: int = 640,
     height: int = 320,
 ) -> str:
-    """Groups of bars from zero: for each category one bar a series, with its value above where there is room."""
+    """Groups of bars from zero: for each category one bar a series, with its value above where there is room.
+
+    Bars that are longer than `y_limits` allow end at the plot's upper edge, with an arrow and always with their value.
+    """
     values = [value for column in series.values() for value in column]
     y_limits = y_limits or limits_of(values, include_zero=True, margin=0.12)
     ticks = [(index + 0.5, name) for index, name in enumerate(categories)]
-    colours = _colours(series)
+    colour_of = dict(zip(series, itertools.cycle(colours)))
     axes = Axes(
         width, height, (0, max(len(categories), 1)), y_limits, title, x_label, y_label, ticks,
-        legend=list(colours.items()) if len(colours) > 1 else (),
+        legend=list(colour_of.items()) if len(colour_of) > 1 else (),
     )  # fmt: skip
     share = 0.76 / max(len(series), 1)
     for place, (name, column) in enumerate(series.items()):
@@ -86,13 +92,14 @@ def bar_plot(
             if not _known(value):
                 axes.add(text(left + bar / 2, axes.y(max(0, y_limits[0])) - 4, "–", colour=MUTED, anchor="middle"))
                 continue
-            top, bottom = sorted((axes.y(value), axes.y(max(0.0, y_limits[0]))))
+            cut = value > y_limits[1]
+            top, bottom = sorted((axes.y(min(value, y_limits[1])), axes.y(max(0.0, y_limits[0]))))
             axes.add(
                 f'<rect x="{left:.1f}" y="{top:.1f}" width="{bar:.1f}" height="{max(bottom - top, 0.5):.1f}" '
-                f'fill="{colours[name]}"/>'
+                f'fill="{colour_of[name]}"/>'
             )
-            words = f"{value:.{digits}f}"
-            if bar >= 5.6 * len(words):
+            words = f"{value:.{digits}f}" + " ↑" * cut
+            if cut or bar >= 5.6 * len(words):
                 axes.add(text(left + bar / 2, top - 4, words, size=10, colour=MUTED, anchor="middle"))
     return axes.svg()
 
@@ -140,7 +147,7 @@ def box_plot(
             axes.add(line(centre - half, axes.y(median), centre + half, axes.y(median), colour, 2.6))
         for order, value in enumerate(values):
             # side by side in a fixed pattern, so that equal values do not hide each other
-            shift = ((order * 0.618) % 1 - 0.5) * half * 0.9
+            shift = ((order * 0.618 + 0.5) % 1 - 0.5) * half * 0.9
             axes.add(
                 f'<circle cx="{centre + shift:.1f}" cy="{axes.y(value):.1f}" r="2.2" fill="{colour}" '
                 'fill-opacity="0.65"/>'

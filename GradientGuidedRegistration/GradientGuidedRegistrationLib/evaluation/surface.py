@@ -15,6 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
+from .nearest import NearestCells
+
+MOST_MEASURED = 50_000
+_PAIRS_PER_CELL = 6  # looking at so many pairs takes as long as a cell of a distance map
+
 # Corner i of a cell lies at (i & 1, i >> 1 & 1, i >> 2 & 1) along (x, y, z); this is its bit in the cell's code.
 _CORNERS = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)])
 # The four corners of each face of a cell, in order around the face.
@@ -53,18 +58,28 @@ class Surface:
     Args:
         mask: boolean array (D, H, W). What touches the array's edge is closed there.
         spacing: millimetres along (x, y, z), so along the array's last, middle and first axis.
+        most: of more elements than this, only every n-th is measured: from it to all of the other surface. For 50,000
+            on either side the average is off by about 0.01 mm where the distances spread by 3 mm.
 
     Attributes:
         elements: their cells, as flat indices into an array (D + 1, H + 1, W + 1).
-        areas: of the elements, mm^2.
+        measured: the elements whose distances are measured.
+        areas: mm^2 that each measured element stands for.
     """
 
-    def __init__(self, mask: np.ndarray, spacing: Sequence[float]) -> None:
+    def __init__(self, mask: np.ndarray, spacing: Sequence[float], most: int = MOST_MEASURED) -> None:
         self._shape = tuple(size + 1 for size in mask.shape)
         self._spacing = tuple(float(value) for value in spacing)
-        codes = _cell_codes(mask).ravel()
-        self.elements = np.flatnonzero(codes - np.uint8(1) < 254)  # neither 0 nor 255
-        self.areas = element_areas(self._spacing)[codes[self.elements]]
+        self.elements, codes = _surface_cells(mask)
+        areas = element_areas(self._spacing)[codes]
+        step = max(1, -(-self.elements.size // most))
+        self.measured, self.areas = self.elements[::step], areas[::step]
+        if step > 1:
+            self.areas = self.areas * (areas.sum() / self.areas.sum())
+
+    @cached_property
+    def _nearest(self) -> NearestCells:
+        return NearestCells(self._shape, self.elements, self._spacing)
 
     @cached_property
     def _squared_distance(self) -> sitk.Image:
@@ -76,20 +91,23 @@ class Surface:
         return sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=True, useImageSpacing=True)
 
     def distances_to(self, other: Surface) -> np.ndarray:
-        """Distance (mm) of each of these elements to the nearest one of another surface in the same box."""
-        squared = sitk.GetArrayViewFromImage(other._squared_distance).ravel()[self.elements]
-        # Elements deep in a thick patch of the other surface come out negative: they are part of it.
-        return np.sqrt(np.maximum(squared, 0.0))
+        """Distance (mm) of each measured element to the nearest element of another surface in the same box.
 
-    def index_of(self, element: int) -> tuple[float, float, float]:
-        """Continuous voxel index (z, y, x) of an element in the mask."""
-        z, y, x = (int(cell) for cell in np.unravel_index(self.elements[element], self._shape))
-        return z - 0.5, y - 0.5, x - 0.5
+        Most are found close by; where that is more work than a map of all distances, the map tells the others.
+        """
+        squared = np.full(self.measured.size, np.inf, np.float32)
+        if "_squared_distance" not in vars(other):
+            squared = other._nearest.squared_distances(self.measured, _PAIRS_PER_CELL * int(np.prod(self._shape)))
+        far = np.isinf(squared)
+        if far.any():
+            found = sitk.GetArrayViewFromImage(other._squared_distance).ravel()[self.measured[far]]
+            # Elements deep in a thick patch of the other surface come out negative: they are part of it.
+            squared[far] = np.maximum(found, 0.0)
+        return np.sqrt(squared)
 
-    def between(self, box: Sequence[slice]) -> np.ndarray:
-        """Which elements have voxels of a box (z, y, x slices, may reach past the mask) on both sides, boolean."""
-        cells = np.unravel_index(self.elements, self._shape)
-        return np.logical_and.reduce([(c >= part.start) & (c <= part.stop) for c, part in zip(cells, box, strict=True)])
+    def indices(self, cells: np.ndarray) -> np.ndarray:
+        """Continuous voxel indices (N, 3) (z, y, x) in the mask of some elements (flat cells)."""
+        return np.stack(np.unravel_index(cells, self._shape), axis=1) - 0.5
 
 
 def surface_distances(first: Surface, second: Surface) -> SurfaceDistances:
@@ -142,14 +160,26 @@ def _loops(code: int) -> list[list[tuple[int, int]]]:
     return loops
 
 
-def _cell_codes(mask: np.ndarray) -> np.ndarray:
-    """Codes (D+1, H+1, W+1) uint8 of the cells around each voxel corner; outside the array is background."""
-    padded = np.pad(mask.astype(np.uint8), 1)
+def _surface_cells(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells (D+1, H+1, W+1) around voxel corners that are not all inside or outside: flat indices, uint8 codes.
+
+    Outside the array is background.
+    """
     depth, height, width = (size + 1 for size in mask.shape)
-    codes = np.zeros((depth, height, width), np.uint8)
-    for bit, (x, y, z) in enumerate(_CORNERS):
-        codes |= padded[z : z + depth, y : y + height, x : x + width] << np.uint8(bit)
-    return codes
+    padded = np.zeros((height + 1, width + 1), np.uint8)
+    below = np.zeros((height, width), np.uint8)
+    elements, codes = [], []
+    for z in range(depth):
+        padded[1:-1, 1:-1] = mask[z] if z < depth - 1 else 0
+        above = np.zeros((height, width), np.uint8)
+        for bit, (x, y, _) in enumerate(_CORNERS[:4]):
+            above |= padded[y : y + height, x : x + width] << np.uint8(bit)
+        plane = (below | above << np.uint8(4)).ravel()
+        found = np.flatnonzero(plane - np.uint8(1) < 254)  # neither 0 nor 255
+        elements.append(found + z * height * width)
+        codes.append(plane[found])
+        below = above
+    return np.concatenate(elements), np.concatenate(codes)
 
 
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:

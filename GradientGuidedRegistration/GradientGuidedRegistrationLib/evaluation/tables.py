@@ -9,7 +9,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from .boundary import worse_of, worst_place
+from .boundary import SeenRegion, worse_of, worst_place
 from .overlap import Metrics, integer_labels, label_regions, labels_on_grid, mean_metrics, region_metrics
 
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)", "hd95_mm": "HD95 (mm)"}
@@ -33,6 +33,7 @@ def compare_labels(
     moving_labels: sitk.Image,
     warped_labels: sitk.Image,
     names: Mapping[int, str] | None = None,
+    seen: sitk.Image | None = None,
 ) -> dict[str, Any]:
     """Overlap of the fixed labels with the moving ones as scanned (before) and as warped (after).
 
@@ -40,6 +41,8 @@ def compare_labels(
         fixed_labels: integer label image (LPS); the other two are brought onto its grid by nearest neighbour.
         moving_labels, warped_labels: the moving segmentation before and after registration.
         names: words for label values; "Label 3" where there are none.
+        seen: mask on any grid, non-zero where the warped moving image reaches; None if it reaches everywhere. Only the
+            `worst_boundary` looks at it.
 
     Returns:
         {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}},
@@ -56,11 +59,11 @@ def compare_labels(
     ]
     names = names or {}
     entries: dict[str, Any] = {}
-    worst = None
+    region, worst = SeenRegion(images[0], seen), None
     for label, box, (fixed, moving, warped) in label_regions(images):
         figures = {"before": region_metrics(fixed, moving), "after": region_metrics(fixed, warped)}
         entries[str(label)] = {"name": names.get(label, f"Label {label}"), **figures}
-        worst = worse_of(worst, worst_place(label, box, fixed, warped, images[0]))
+        worst = worse_of(worst, worst_place(label, box, fixed, warped, region, worst))
     means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
     place = None if worst is None else {**worst._asdict(), "point": list(worst.point)}
     return {"labels": entries, "mean": means, "worst": place}

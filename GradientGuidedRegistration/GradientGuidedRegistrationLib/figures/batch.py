@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.plots import PALETTE, box_plot
+from ..evaluation.plots import BEFORE_AFTER, box_plot
 from ..whole_files import write_bytes
 from . import html
 
@@ -73,14 +73,11 @@ def _plots(cases: list[Mapping[str, Any]]) -> list[str]:
     for measure, words in (("dice", "Mean Dice"), ("asd_mm", "Mean ASD (mm)"), ("hd95_mm", "Mean HD95 (mm)")):
         groups = {when: [_mean(case, when, measure) for case in cases] for when in ("before", "after")}
         if any(value is not None for values in groups.values() for value in values):
-            colours = (PALETTE[5], PALETTE[0])
-            plots.append(box_plot(groups, title=words, y_label=words, colours=colours, width=360, height=300))
+            plots.append(box_plot(groups, title=words, y_label=words, colours=BEFORE_AFTER, width=360, height=300))
     groups = {when: [_information(case, when) for case in cases] for when in ("before", "after")}
     if any(value is not None for values in groups.values() for value in values):
         words = "Mutual information"
-        plots.append(
-            box_plot(groups, title=words, y_label=words, colours=(PALETTE[5], PALETTE[0]), width=360, height=300)
-        )
+        plots.append(box_plot(groups, title=words, y_label=words, colours=BEFORE_AFTER, width=360, height=300))
     for key, words in (("folding_percent", "Folding (%)"), ("sd_log_jacobian", "sd of log Jacobian")):
         values = [_metrics(case).get(key) for case in cases]
         if any(value is not None for value in values):

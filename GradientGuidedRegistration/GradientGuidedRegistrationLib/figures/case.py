@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import WorstBoundary, displacement_statistics, jacobian_determinant, label_values, worst_boundary
+from ..evaluation import (
+    WorstBoundary,
+    field_transform,
+    jacobian_determinant,
+    label_values,
+    seen_part,
+    warp_labels,
+    worst_boundary,
+)
 from ..registration.intensity import is_ct
 from ..whole_files import write_bytes
 from .composition import Page
@@ -18,7 +26,7 @@ from .pages import PageBuilder
 from .png import png_bytes
 from .render import render_panel
 from .views import SliceView, as_point, box_of, three_views
-from .volumes import Volume, display_window, field_transform, gradient_volume, shrink
+from .volumes import Volume, display_window, gradient_volume, shrink
 
 if TYPE_CHECKING:
     from ..registration.result import Result
@@ -49,7 +57,9 @@ def render_case(
     """
     worst = None
     if fixed_labels is not None and moving_labels is not None:
-        worst = worst_boundary(fixed_labels, warp_labels(moving_labels, fixed_labels, result.field))
+        transform = field_transform(result.field)
+        warped = warp_labels(moving_labels, fixed_labels, result.field, transform)
+        worst = worst_boundary(fixed_labels, warped, seen_part(moving, result.field, transform))
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)
     return render_pages(pages, volumes, directory, render)
 
@@ -120,6 +130,7 @@ def case_volumes(
         "gradient_before": gradient_volume(moving, spacing),
         "field": Volume(result.field, within=fixed),
         "displacement": Volume(_lengths(deformable), within=fixed),
+        "body": Volume(body_mask(fixed), within=fixed),
         "jacobian": Volume(jacobian_determinant(result.field), nearest=True, within=fixed),
     }
     before = volumes["gradient_before"]
@@ -164,14 +175,8 @@ def region_of_interest(
         lower and upper corner and centre (LPS mm). The centre is where the slices show most of the labels, or of the
         body if there are none.
     """
-    small = shrink(fixed, 3.0)
-    values = sitk.GetArrayViewFromImage(small)
-    if is_ct(fixed):
-        threshold = -500.0
-    else:
-        low, high = display_window(fixed)
-        threshold = low + 0.1 * (high - low)
-    points = _points(small, values > threshold)
+    tissue = _tissue(fixed)
+    points = _points(tissue, sitk.GetArrayViewFromImage(tissue) != 0)
     lower, upper = box_of(fixed)
     if len(points) < 50:
         return lower, upper, (lower + upper) / 2
@@ -181,6 +186,38 @@ def region_of_interest(
     if labels is not None:
         centre = _label_centre(labels, lower, upper, centre)
     return lower, upper, np.clip(centre, lower, upper)
+
+
+def body_mask(fixed: sitk.Image, close_mm: float = 12.0) -> sitk.Image:
+    """Where `fixed` shows the body, gas in it included: 1 inside, 0 in the air around, uint8 on about 3 mm.
+
+    All of it is 1 where next to nothing is brighter than air.
+    """
+    tissue = _tissue(fixed)
+    if np.count_nonzero(sitk.GetArrayViewFromImage(tissue)) < 50:
+        return tissue * 0 + 1
+    radius = [max(1, round(close_mm / 2 / own)) for own in tissue.GetSpacing()]
+    # in an image of its own with room around, so that closing does not stop at the edge
+    closed = sitk.BinaryMorphologicalClosing(sitk.ConstantPad(tissue, radius, radius), radius)
+    size, start = tissue.GetSize(), radius
+    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.RegionOfInterest(closed, size, start)))
+    # slice by slice as well: the bowel and the airways leave the image at its ends
+    filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(parts == 1))
+    thinnest = int(np.argmin(filled.shape))
+    planes = [sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane)))
+              for plane in np.moveaxis(filled, thinnest, 0)]  # fmt: skip
+    mask = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(np.stack(planes), 0, thinnest)))
+    mask.CopyInformation(tissue)
+    return mask
+
+
+def _tissue(fixed: sitk.Image) -> sitk.Image:
+    """What is brighter than air, uint8 (0 or 1), on about 3 mm."""
+    small = shrink(fixed, 3.0)
+    if is_ct(fixed):
+        return small > -500.0
+    low, high = display_window(fixed)
+    return small > low + 0.1 * (high - low)
 
 
 def _label_centre(labels: sitk.Image, lower: np.ndarray, upper: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
@@ -223,38 +260,6 @@ def _labels_in(volumes: Mapping[str, Volume], most: int = 40) -> list[int]:
         if name in volumes:
             found |= set(label_values(volumes[name].image))
     return sorted(found)[:most]
-
-
-def warp_labels(moving_labels: sitk.Image, fixed_labels: sitk.Image, field: sitk.Image) -> sitk.Image:
-    """The moving labels on the grid of the fixed ones, by nearest neighbour.
-
-    Only the part of the grid that the field can bring labels to is sampled: labels fill a small share of most images.
-    """
-    warped = sitk.Image(fixed_labels.GetSize(), moving_labels.GetPixelID())
-    warped.CopyInformation(fixed_labels)
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.ComputePerimeterOff()
-    statistics.Execute(moving_labels != 0)
-    if not statistics.HasLabel(1):
-        return warped
-    box = np.array(statistics.GetBoundingBox(1), float)
-    corners = [
-        fixed_labels.TransformPhysicalPointToContinuousIndex(
-            moving_labels.TransformContinuousIndexToPhysicalPoint((box[:3] + bits * box[3:] - 0.5).tolist())
-        )
-        for bits in np.ndindex(2, 2, 2)
-    ]
-    reach = displacement_statistics(field)["max"] / np.array(fixed_labels.GetSpacing()) + 1
-    size = np.array(fixed_labels.GetSize())
-    start = np.clip(np.floor(np.min(corners, axis=0) - reach), 0, size).astype(int)
-    stop = np.clip(np.ceil(np.max(corners, axis=0) + reach) + 1, 0, size).astype(int)
-    if (stop <= start).any():
-        return warped
-    part = sitk.RegionOfInterest(fixed_labels, (stop - start).tolist(), start.tolist())
-    part = sitk.Resample(
-        moving_labels, part, field_transform(field), sitk.sitkNearestNeighbor, 0, moving_labels.GetPixelID()
-    )
-    return sitk.Paste(warped, part, part.GetSize(), [0, 0, 0], start.tolist())
 
 
 def _zoom(

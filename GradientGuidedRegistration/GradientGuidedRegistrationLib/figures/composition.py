@@ -43,7 +43,8 @@ class ColourMap:
     """A volume through a colour table over what lies below.
 
     `limits` are the values at the table's ends (on a logarithmic scale if `logarithmic`). With `fade`, opacity grows
-    from 0 at the table's neutral value (its start, or its middle for "diverging") to `opacity`.
+    from 0 at the table's neutral value (its start, or its middle for "diverging") to `opacity`. Nothing is painted
+    where the volume `inside` (if any) is 0.
     """
 
     volume: str
@@ -52,6 +53,7 @@ class ColourMap:
     opacity: float = 0.7
     fade: bool = False
     logarithmic: bool = False
+    inside: str | None = None
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def _draw_row(
 
 
 def _width(panel: Panel) -> int:
-    return max(panel.view.size[0], text_width(panel.title, 13))
+    return max(panel.view.size[0], text_width(panel.title, 13) + GAP)
 
 
 def _annotate(picture: np.ndarray, panel: Panel, scale_bar: bool) -> None:
@@ -109,9 +109,12 @@ def _annotate(picture: np.ndarray, panel: Panel, scale_bar: bool) -> None:
         length_mm = next((n for n in (100, 50, 20, 10, 5) if n / panel.view.pixel_mm < 0.35 * width), 2)
         pixels = round(length_mm / panel.view.pixel_mm)
         row, column = height - 8, width - 8 - pixels
-        picture[row - 1 : row + 3, column - 1 : column + pixels + 1] = 0
+        words = f"{length_mm / 10:g} cm"
+        # on a darkened patch, since bone and fat are as white as the bar
+        patch = picture[height - 25 : height - 3, width - 12 - max(pixels, text_width(words, 11)) : width - 4]
+        patch[:] = patch * 0.3
         picture[row : row + 2, column : column + pixels] = 255
-        draw_text(picture, f"{length_mm / 10:g} cm", (width - 8, height - 12), 11, TEXT, "right", shadow=True)
+        draw_text(picture, words, (width - 8, height - 12), 11, TEXT, "right", shadow=True)
 
 
 def _legend_width(item: Swatch | ColourBar) -> int:

@@ -122,10 +122,16 @@ class PageBuilder:
         if self.worst is not None:
             name = self.labels.get(self.worst.label, str(self.worst.label))
             title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm ({name})"
-            caption = "The place on the fixed segmentations that is farthest from its counterpart after registration."
+            caption = (
+                "The place where the borders of one structure in the two segmentations are farthest apart after "
+                "registration. Fragments, spikes, and borders that the end of the field of view cuts do not count."
+            )
         else:
             title = "Close-up of the largest deformation in the middle slices"
-            caption = "Without segmentations the close-up shows where the deformation is largest in the middle slices."
+            caption = (
+                "There are no two segmentations whose borders can be compared, so the close-up shows where the "
+                "deformation is largest in the middle slices."
+            )
         rows = []
         only = None if self.worst is None else self.worst.label
         for view in self.zoom:
@@ -179,7 +185,7 @@ class PageBuilder:
             ("Grid of the moving image, 10 mm", (Grey("fixed", 0.7), WarpedGrid("field", 10.0, colours.GRID))),
             (
                 "Deformation, linear part aside (mm)",
-                (Grey("fixed", 0.6), ColourMap("displacement", "heat", (0.0, largest), 0.75, fade=True)),
+                (Grey("fixed", 0.6), ColourMap("displacement", "heat", (0.0, largest), 0.75, fade=True, inside="body")),
             ),
             (
                 "Jacobian determinant",
@@ -197,7 +203,8 @@ class PageBuilder:
         ]
         caption = (
             "The grid shows where planes 10 mm apart in the moving image come to lie. The Jacobian determinant is the "
-            "volume of a small piece of the moving image over that in the fixed image; yellow marks folding."
+            "volume of a small piece of the moving image over that in the fixed image; yellow marks folding. Colours "
+            "for millimetres are drawn inside the body only."
         )
         doubt = {
             "expected_error": ("Expected error", "Where the registration expects a large error of itself"),
@@ -210,7 +217,7 @@ class PageBuilder:
         if key is not None:
             title, words = doubt[key]
             limit = self._largest(key, 2.0)
-            layers = (Grey("fixed", 0.6), ColourMap(key, "heat", (0.0, limit), 0.75, fade=True))
+            layers = (Grey("fixed", 0.6), ColourMap(key, "heat", (0.0, limit), 0.75, fade=True, inside="body"))
             columns.append((f"{title} (mm)", layers))
             legend.append(ColourBar("heat", ("0", f"{limit / 2:g}", f"{limit:g}"), f"{title} (mm)"))
             caption += f" {words}, trust the result less."
@@ -260,12 +267,15 @@ class PageBuilder:
         return tuple(legend)
 
     def _largest(self, key: str, at_least: float) -> float:
-        """A round upper end for a colour bar: no less than nearly all that the three slices show."""
-        values = np.concatenate([self.volumes[key].slice(view).ravel() for view in self.views])
+        """A round upper end for a colour bar: no less than nearly all that the three slices show of the body."""
+        values = np.concatenate([self._in_body(key, view) for view in self.views])
         values = values[np.isfinite(values)]
         wanted = max(at_least, float(np.percentile(values, 99.5))) if values.size else at_least
         steps = (1, 2, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100)
         return float(next((step for step in steps if step >= wanted), 200))
+
+    def _in_body(self, key: str, view: SliceView) -> np.ndarray:
+        return self.volumes[key].slice(view)[np.nan_to_num(self.volumes["body"].slice(view)) > 0.5]
 
 
 def _same_plane(view: SliceView, other: SliceView) -> bool:

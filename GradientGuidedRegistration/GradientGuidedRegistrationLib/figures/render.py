@@ -58,6 +58,8 @@ def _paint_map(canvas: np.ndarray, layer: c.ColourMap, view: SliceView, volumes:
     if layer.fade:
         strength = np.abs(2 * position - 1) if layer.table == "diverging" else position
         strength = np.clip(1.6 * strength, 0, 1)
+    if layer.inside is not None:
+        strength = strength * np.clip(np.nan_to_num(volumes[layer.inside].slice(view)), 0, 1)
     _blend(canvas, apply_table(layer.table, position), np.where(outside, 0, strength * layer.opacity))
 
 
@@ -98,11 +100,16 @@ def _paint_outline(canvas: np.ndarray, layer: c.Outline, view: SliceView, volume
     inside = values == layer.label
     if not inside.any():
         return
+    margin = 6 + int(layer.width)  # no line reaches farther from the structure
+    area = tuple(
+        slice(max(int(places.min()) - margin, 0), int(places.max()) + margin + 1) for places in np.nonzero(inside)
+    )
     # a distance map, unlike a blurred mask, is straight far enough from the border for wide lines
-    distance = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(inside.astype(np.uint8)), squaredDistance=False)
+    mask = sitk.GetImageFromArray(inside[area].astype(np.uint8))
+    distance = sitk.SignedMaurerDistanceMap(mask, squaredDistance=False)
     lines = line_of(smooth(sitk.GetArrayFromImage(distance), 0.8) - 0.5, layer.width)
     # where the image ends the structure does not: no line there
-    _blend(canvas, layer.colour, np.where(_grown(np.isnan(values), 2), 0, lines))
+    _blend(canvas[area], layer.colour, np.where(_grown(np.isnan(values[area]), 2), 0, lines))
 
 
 def _paint_warped_grid(canvas: np.ndarray, layer: c.WarpedGrid, view: SliceView, volumes: Volumes) -> None:

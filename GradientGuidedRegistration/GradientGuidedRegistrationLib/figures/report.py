@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation import WorstBoundary, compare_labels, csv_of, field_metrics, rows_of
+from ..evaluation import WorstBoundary, compare_registered, csv_of, field_metrics, rows_of, seen_part
 from ..evaluation.field import region_mask
-from ..evaluation.plots import bar_plot, histogram_plot
+from ..evaluation.plots import BEFORE_AFTER, bar_plot, histogram_plot
 from ..whole_files import write_bytes
 from . import html
-from .case import describe_case, warp_labels
+from .case import describe_case
 from .page import PanelRenderer, render_page
 from .png import png_bytes
 from .render import render_panel
@@ -60,12 +60,11 @@ def write_report(
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
     if fixed_labels is not None and moving_labels is not None and "labels" not in metrics:
-        warped_labels = warp_labels(moving_labels, fixed_labels, result.field)
-        metrics |= compare_labels(fixed_labels, moving_labels, warped_labels, label_names)
+        metrics |= compare_registered(fixed_labels, moving_labels, moving, result.field, label_names)
     place = metrics.get("worst")
     worst = WorstBoundary(**{**place, "point": as_point(place["point"])}) if place else None
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)
-    region, jacobian = field_of_view(fixed, result.field), volumes["jacobian"].image
+    region, jacobian = seen_part(fixed, result.field), volumes["jacobian"].image
     if "folding_percent" not in metrics:
         metrics |= field_metrics(result.field, region, jacobian)
     figures = []
@@ -94,21 +93,6 @@ def write_report(
         *_made(result),
     ]
     return write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
-
-
-def field_of_view(fixed: sitk.Image, field: sitk.Image) -> sitk.Image:
-    """Mask on the field's grid of the voxels that lie inside the fixed image."""
-    size = np.array(fixed.GetSize())
-    whole = sitk.Image([2, 2, 2], sitk.sitkUInt8) + 1  # the same box as the fixed image in eight voxels
-    spacing = np.array(fixed.GetSpacing()) * size / 2
-    whole.SetSpacing(spacing.tolist())
-    whole.SetDirection(fixed.GetDirection())
-    whole.SetOrigin(fixed.TransformContinuousIndexToPhysicalPoint(((size / 2 - 1) / 2).tolist()))
-    identity = sitk.Transform(3, sitk.sitkIdentity)
-    return sitk.Resample(
-        whole, field.GetSize(), identity, sitk.sitkNearestNeighbor, field.GetOrigin(), field.GetSpacing(),
-        field.GetDirection(), 0, sitk.sitkUInt8,
-    )  # fmt: skip
 
 
 def _verdict(quality: Mapping[str, Any]) -> str:
@@ -152,9 +136,9 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         bar_plot(
             names,
             {when: [row[f"{measure}_{when}"] for row in structures] for when in ("before", "after")},
-            title=words, y_label=words, y_limits=limits, width=560, height=300,
+            title=words, y_label=words, y_limits=limits, colours=BEFORE_AFTER, width=560, height=300,
         )
-        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", None))
+        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", _limits(structures)))
     ]  # fmt: skip
     return [
         "<h2>Structures</h2>",
@@ -165,6 +149,14 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         _copied_note(structures),
         f'<div class="plots">{"".join(plots)}</div>',
     ]
+
+
+def _limits(structures: list[dict[str, Any]]) -> tuple[float, float]:
+    """Ends of the axis of the ASD: a structure far off all others must not press these flat."""
+    values = [row[f"asd_mm_{when}"] for row in structures for when in ("before", "after")]
+    known = [value for value in values if value is not None]
+    usual = [value for value in known if value <= 3 * float(np.quantile(known, 0.8))]
+    return 0.0, 1.12 * max(usual, default=0.0) or 1.0
 
 
 def _copied_note(structures: list[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
@@ -30,9 +30,21 @@ class Volume:
     nearest: bool = False
     window: tuple[float, float] = (0.0, 1.0)
     within: sitk.Image | None = None
+    _latest: dict[SliceView, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def slice(self, view: SliceView) -> np.ndarray:
-        """Values (height, width) or (height, width, 3), float32; NaN outside the image."""
+        """Values (height, width) or (height, width, 3), float32, not to be written to; NaN outside the image.
+
+        The latest one is kept: the layers of a panel ask for it one after the other.
+        """
+        if view not in self._latest:
+            values = self._sample(view)
+            values.flags.writeable = False
+            self._latest.clear()
+            self._latest[view] = values
+        return self._latest[view]
+
+    def _sample(self, view: SliceView) -> np.ndarray:
         pixel = sitk.sitkVectorFloat32 if self.image.GetNumberOfComponentsPerPixel() > 1 else sitk.sitkFloat32
         picture = sitk.Resample(
             self.image,
@@ -64,11 +76,6 @@ def inside(image: sitk.Image, view: SliceView) -> np.ndarray:
     direction = np.array(image.GetDirection()).reshape(3, 3)
     index = (view.points() - image.GetOrigin()) @ direction / image.GetSpacing()
     return ((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5)).all(axis=-1)
-
-
-def field_transform(field: sitk.Image) -> sitk.Transform:
-    """The transform of a displacement field (LPS mm); the field itself is left as it is."""
-    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
 
 
 def display_window(image: sitk.Image) -> tuple[float, float]:

@@ -122,9 +122,11 @@ def plot_nodes_from_table(tableNode: Any, measure: str, scene: Any) -> Any:
         chart.SetTitle(words)
         chart.SetYAxisTitle(words)
         chart.SetXAxisTitle("Structure (point at a bar for its name)")
-        if measure == "dice":  # room above the bars for the legend
+        chart.SetXAxisRangeAuto(False)  # Slicer numbers the bars from 0 and would go on below that
+        chart.SetXAxisRange(-0.7, tableNode.GetNumberOfRows() - 0.3)
+        if measure == "dice":  # room above the bars for the legend, but no number above 1 on the axis
             chart.SetYAxisRangeAuto(False)
-            chart.SetYAxisRange(0.0, 1.3)
+            chart.SetYAxisRange(0.0, 1.19)
         for when, colour in (("before", (0.42, 0.45, 0.50)), ("after", (0.23, 0.44, 0.71))):
             series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", scene.GenerateUniqueName(f"{words} {when}"))
             series.SetAndObserveTableNodeID(tableNode.GetID())

@@ -58,7 +58,13 @@ def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Ima
 
 
 def volume_node_from_image(
-    image: sitk.Image, name: str, scene: Any, *, labels: bool = False, display_like: Any = None
+    image: sitk.Image,
+    name: str,
+    scene: Any,
+    *,
+    labels: bool = False,
+    display_like: Any = None,
+    window: tuple[float, float] | None = None,
 ) -> Any:
     """A new volume node with the voxels and the geometry of a 3-D scalar image.
 
@@ -67,6 +73,7 @@ def volume_node_from_image(
         name: wanted name; made unique in the scene.
         labels: make a `vtkMRMLLabelMapVolumeNode`.
         display_like: a volume node whose colour map, window and level the new node gets.
+        window: values shown black and white; looked for in the voxels if None, which takes a while.
     """
     class_name = "vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode"
     with all_or_nothing(scene):
@@ -76,6 +83,11 @@ def volume_node_from_image(
         node.SetAndObserveImageData(vtk_from_image(image))
         node.SetIJKToRASMatrix(matrix_to_vtk(ijk_to_ras(image)))
         scene.AddNode(node)
+        if window is not None:
+            display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevelMinMax(*window)
+            node.SetAndObserveDisplayNodeID(display.GetID())
         node.CreateDefaultDisplayNodes()
         source = display_like.GetDisplayNode() if display_like is not None else None
         if source is not None and source.GetClassName() == node.GetDisplayNode().GetClassName():

@@ -84,11 +84,10 @@ class SlicePipeline:
     def _node(self, volume: Any) -> Any:
         key = (id(volume.image), id(volume.transform), *volume.window)
         if key not in self._nodes:
-            node = volume_node_from_image(volume.image, f"volume {len(self._nodes)}", self._scene)
+            name = f"volume {len(self._nodes)}"
+            node = volume_node_from_image(volume.image, name, self._scene, window=volume.window)
             display = node.GetDisplayNode()
             display.SetAndObserveColorNodeID(self._colours.GetID())
-            display.SetAutoWindowLevel(False)
-            display.SetWindowLevelMinMax(*volume.window)
             display.SetInterpolate(not volume.nearest)
             if volume.transform is not None:
                 node.SetAndObserveTransformNodeID(self._transform(volume.transform).GetID())
