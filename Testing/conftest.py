@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,19 @@ def scene(_host: Any, vtk_errors: list[str]) -> Iterator[Any]:
     _host.Clear(0)
     yield _host
     _host.Clear(0)
+
+
+@pytest.fixture
+def new_slice_view(scene: Any) -> Callable[[str], Any]:
+    """`new_slice_view("Red")` adds the composite node of a slice view that shows nothing."""
+
+    def add(name: str) -> Any:
+        node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
+        node.UnRegister(None)
+        node.SetLayoutName(name)
+        return scene.AddNode(node)
+
+    return add
 
 
 @pytest.fixture(scope="session")

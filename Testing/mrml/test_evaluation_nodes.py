@@ -19,7 +19,7 @@ from GradientGuidedRegistrationLib.mrml.evaluation_nodes import (
     plot_nodes_from_table,
     table_node_from_comparison,
 )
-from GradientGuidedRegistrationLib.mrml.geometry import ijk_to_ras, matrix_to_vtk, vtk_from_image
+from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image, vtk_ijk_to_ras
 from GradientGuidedRegistrationLib.mrml.images import volume_node_from_image
 from GradientGuidedRegistrationLib.mrml.points import markups_from_points
 from GradientGuidedRegistrationLib.mrml.structures import match_structures, structures_of
@@ -46,7 +46,7 @@ def segmentation(scene: Any, name: str, segments: list[tuple[str, sitk.Image, st
     node.CreateDefaultDisplayNodes()
     for number, (words, mask, terminology) in enumerate(segments):
         data = vtk_from_image(mask, slicer.vtkOrientedImageData())
-        data.SetGeometryFromImageToWorldMatrix(matrix_to_vtk(ijk_to_ras(mask)))
+        data.SetGeometryFromImageToWorldMatrix(vtk_ijk_to_ras(mask))
         segment = slicer.vtkSegment()
         segment.SetName(words)
         segment.SetTag("TerminologyEntry", terminology)
@@ -141,7 +141,7 @@ def test_segments_that_touch_share_a_label_image_or_lie_partly_outside(
     longer = sitk.ConstantPad(moved[2], [0, 0, 0], [10, 0, 0], 1)
     moving = segmentation(scene, "M", [("end", longer, "")])
     shared = vtk_from_image(moved[0] + 2 * moved[1], slicer.vtkOrientedImageData())
-    shared.SetGeometryFromImageToWorldMatrix(matrix_to_vtk(ijk_to_ras(reference)))
+    shared.SetGeometryFromImageToWorldMatrix(vtk_ijk_to_ras(reference))
     for value, name in ((1, "left"), (2, "right")):
         segment = slicer.vtkSegment()
         segment.SetName(name)

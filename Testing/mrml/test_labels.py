@@ -12,7 +12,7 @@ import vtk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.mrml import carry_labels, labels_from_node, segment_names, volume_node_from_image
-from GradientGuidedRegistrationLib.mrml.geometry import ijk_to_ras, matrix_to_vtk, vtk_from_image
+from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image, vtk_ijk_to_ras
 
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 LIVER_TAG = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~Liver"
@@ -33,7 +33,7 @@ def blobs(reference: sitk.Image) -> sitk.Image:
 def add_segment(node: Any, mask: sitk.Image, segment_id: str, name: str, colour: tuple[float, float, float]) -> None:
     """One segment with a label image of its own, so that segments may overlap."""
     data = vtk_from_image(sitk.Cast(mask, sitk.sitkUInt8), slicer.vtkOrientedImageData())
-    data.SetGeometryFromImageToWorldMatrix(matrix_to_vtk(ijk_to_ras(mask)))
+    data.SetGeometryFromImageToWorldMatrix(vtk_ijk_to_ras(mask))
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*colour)

@@ -25,11 +25,8 @@ from GradientGuidedRegistrationLib.registration.settings import Settings
 
 
 @pytest.fixture
-def composite(scene: Any) -> Any:
-    node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
-    node.UnRegister(None)
-    node.SetLayoutName("Red")
-    return scene.AddNode(node)
+def composite(new_slice_view: Any) -> Any:
+    return new_slice_view("Red")
 
 
 @pytest.fixture

@@ -24,14 +24,9 @@ from GradientGuidedRegistrationLib.mrml.views import (
 
 
 @pytest.fixture
-def views(scene: Any) -> list[Any]:
+def views(scene: Any, new_slice_view: Any) -> list[Any]:
     """Composite nodes of three slice views, and a layout."""
-    made = []
-    for name in ("Red", "Green", "Yellow"):
-        node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
-        node.UnRegister(None)
-        node.SetLayoutName(name)
-        made.append(scene.AddNode(node))
+    made = [new_slice_view(name) for name in ("Red", "Green", "Yellow")]
     layout = scene.CreateNodeByClass("vtkMRMLLayoutNode")
     layout.UnRegister(None)
     layout = scene.AddNode(layout)

@@ -31,12 +31,9 @@ def field() -> sitk.Image:
 
 
 @pytest.fixture
-def views(scene: Any) -> Any:
+def views(new_slice_view: Any) -> Any:
     """One slice view, showing nothing."""
-    node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
-    node.UnRegister(None)
-    node.SetLayoutName("Red")
-    return scene.AddNode(node)
+    return new_slice_view("Red")
 
 
 @pytest.fixture

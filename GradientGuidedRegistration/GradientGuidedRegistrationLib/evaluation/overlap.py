@@ -57,10 +57,13 @@ def label_metrics(
     Raises:
         InputError: the grids differ, an image is not 3-D or not of whole numbers.
     """
-    fixed_labels, moving_labels = integer_labels(fixed_labels, "fixed"), integer_labels(moving_labels, "moving")
+    fixed_labels, moving_labels = (
+        integer_labels(fixed_labels, "The fixed segmentation"),
+        integer_labels(moving_labels, "The moving segmentation"),
+    )
     if not same_grid(fixed_labels, moving_labels):
         raise InputError(
-            "the fixed and the moving segmentation are on different grids; resample one of them with labels_on_grid()"
+            "The fixed and the moving segmentation are on different grids; resample one of them with labels_on_grid()."
         )
     return {
         label: region_metrics(*regions) for label, _, regions in label_regions([fixed_labels, moving_labels], labels)
@@ -140,15 +143,23 @@ def mean_metrics(metrics: Mapping[Any, Metrics]) -> Metrics:
     return means
 
 
-def integer_labels(labels: sitk.Image, which: str) -> sitk.Image:
-    """A 3-D label image of whole numbers, cast where they are stored as fractions. Raises `InputError`."""
+def integer_labels(labels: sitk.Image, what: str) -> sitk.Image:
+    """The labels as an integer image: itself, or cast to Int32 where they are stored as floating-point numbers.
+
+    Args:
+        labels: 3-D, one component.
+        what: how the message calls the image.
+
+    Raises:
+        InputError: another dimension, more than one component, or fractions.
+    """
     if labels.GetDimension() != 3 or labels.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"the {which} segmentation must be one 3-D label image")
+        raise InputError(f"{what} is not one 3-D label image; choose a label map.")
     if labels.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         return labels
     values = sitk.GetArrayViewFromImage(labels)
     if not np.array_equal(values, np.round(values)):
-        raise InputError(f"the {which} segmentation holds fractions; labels must be whole numbers")
+        raise InputError(f"{what} holds fractions, and labels are whole numbers; choose a label map.")
     return sitk.Cast(labels, sitk.sitkInt32)
 
 

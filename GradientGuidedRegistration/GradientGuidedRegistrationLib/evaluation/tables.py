@@ -54,7 +54,7 @@ def compare_labels(
         InputError: an image is not 3-D or not of whole numbers.
     """
     images = [
-        labels_on_grid(integer_labels(image, name), fixed_labels)
+        labels_on_grid(integer_labels(image, f"The {name} segmentation"), fixed_labels)
         for image, name in ((fixed_labels, "fixed"), (moving_labels, "moving"), (warped_labels, "warped"))
     ]
     names = names or {}

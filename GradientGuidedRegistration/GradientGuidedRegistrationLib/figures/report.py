@@ -16,9 +16,8 @@ from ..evaluation.field import region_mask
 from ..evaluation.plots import BEFORE_AFTER, bar_plot, histogram_plot
 from ..whole_files import write_bytes
 from . import html
-from .case import describe_case
-from .page import PanelRenderer, render_page
-from .png import png_bytes
+from .case import describe_case, render_pages
+from .page import PanelRenderer
 from .render import render_panel
 from .views import as_point
 
@@ -67,11 +66,8 @@ def write_report(
     region, jacobian = seen_part(fixed, result.field), volumes["jacobian"].image
     if "folding_percent" not in metrics:
         metrics |= field_metrics(result.field, region, jacobian)
-    figures = []
-    for page in pages:
-        png = png_bytes(render_page(page, volumes, render))
-        write_bytes(directory / f"{page.name}.png", png)
-        figures.append(html.figure(png, page.caption, page.title))
+    pictures = render_pages(pages, volumes, directory, render)
+    figures = [html.figure(file.read_bytes(), page.caption, page.title) for file, page in zip(pictures, pages)]
 
     title = f"CT-MR registration: {case}" if case else "CT-MR registration"
     rows = rows_of(metrics)

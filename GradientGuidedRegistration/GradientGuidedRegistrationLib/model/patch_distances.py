@@ -163,8 +163,9 @@ class PatchDistances:
             (a, b, 1, top, bottom),
         ):
             self._sum_along(source, target, self.pitches[axis - 1])
-            border(source, target, axis, first, 1)
-            border(source, target, axis, last, -1)
+            for place, inward in ((first, 1), (last, -1)):
+                if place is not None:
+                    border(source, target, axis, place, inward)
 
     def _sum_along(self, source: Tensor, target: Tensor, pitch: int) -> None:
         reach = self.radius * pitch
@@ -175,23 +176,22 @@ class PatchDistances:
         for step in range(2, 2 * self.radius + 1):
             inner.add_(source[step * pitch : step * pitch + size])
 
-    def _border_as_value(self, source: Tensor, target: Tensor, axis: int, border: int | None, inward: int) -> None:
+    def _border_as_value(self, source: Tensor, target: Tensor, axis: int, border: int, inward: int) -> None:
         """Add what a sum over neighbours lacks near the border, where the border value goes on outside."""
-        if border is None:
-            return
-        for step in range(self.radius):
-            place = border + inward * step
-            if 0 <= place < target.shape[axis]:
-                target.select(axis, place).add_(source.select(axis, border), alpha=self.radius - step)
+        for place, weight in self._beside(border, inward, target.shape[axis]):
+            target.select(axis, place).add_(source.select(axis, border), alpha=weight)
 
-    def _value_as_border(self, source: Tensor, target: Tensor, axis: int, border: int | None, inward: int) -> None:
+    def _value_as_border(self, source: Tensor, target: Tensor, axis: int, border: int, inward: int) -> None:
         """The transpose of `_border_as_value`."""
-        if border is None:
-            return
+        for place, weight in self._beside(border, inward, target.shape[axis]):
+            target.select(axis, border).add_(source.select(axis, place), alpha=weight)
+
+    def _beside(self, border: int, inward: int, size: int) -> Iterator[tuple[int, int]]:
+        """Places whose sums reach over the border, inwards from it, and how often they lack its value."""
         for step in range(self.radius):
             place = border + inward * step
-            if 0 <= place < target.shape[axis]:
-                target.select(axis, border).add_(source.select(axis, place), alpha=self.radius - step)
+            if 0 <= place < size:
+                yield place, self.radius - step
 
     def _scatter(self, channels: slice, planes: slice, product: Tensor, padded: Tensor) -> None:
         """Add the derivative of I(x + a) − I(x + b) to the padded image's."""

@@ -7,8 +7,9 @@ gains all nodes of a call or none.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_names import loader
 
 if TYPE_CHECKING:
     from .evaluation_nodes import (
@@ -96,7 +97,7 @@ __all__ = [
     "volume_node_from_image",
 ]
 
-_HOMES = {
+_NAMES = {
     "evaluation_nodes": (
         "compare_nodes",
         "export_csv",
@@ -132,9 +133,4 @@ _HOMES = {
     ),
 }
 
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = loader(__name__, {name: home for home, names in _NAMES.items() for name in names})

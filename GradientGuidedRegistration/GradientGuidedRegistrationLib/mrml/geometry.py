@@ -72,6 +72,11 @@ def ijk_to_ras(image: sitk.Image) -> np.ndarray:
     return LPS_RAS @ matrix
 
 
+def vtk_ijk_to_ras(image: sitk.Image) -> vtk.vtkMatrix4x4:
+    """`ijk_to_ras` as the VTK matrix that nodes and oriented image data take."""
+    return matrix_to_vtk(ijk_to_ras(image))
+
+
 def set_geometry(image: sitk.Image, matrix: np.ndarray) -> None:
     """Give an image the geometry of a (4, 4) IJK-to-RAS matrix, in LPS mm."""
     lps = LPS_RAS @ matrix

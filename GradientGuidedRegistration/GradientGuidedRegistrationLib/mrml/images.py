@@ -9,15 +9,7 @@ import vtk
 
 from ..errors import InputError
 from ..registration.files import check_volume
-from .geometry import (
-    ijk_to_ras,
-    image_from_vtk,
-    matrix_from_vtk,
-    matrix_to_vtk,
-    orthonormal,
-    parent_to_world,
-    vtk_from_image,
-)
+from .geometry import image_from_vtk, matrix_from_vtk, orthonormal, parent_to_world, vtk_from_image, vtk_ijk_to_ras
 from .transaction import all_or_nothing
 
 
@@ -81,7 +73,7 @@ def volume_node_from_image(
         node.UnRegister(None)
         node.SetName(scene.GenerateUniqueName(name))
         node.SetAndObserveImageData(vtk_from_image(image))
-        node.SetIJKToRASMatrix(matrix_to_vtk(ijk_to_ras(image)))
+        node.SetIJKToRASMatrix(vtk_ijk_to_ras(image))
         scene.AddNode(node)
         if window is not None:
             display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")

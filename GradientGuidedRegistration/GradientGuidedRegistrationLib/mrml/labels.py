@@ -11,22 +11,15 @@ import slicer
 import vtk
 
 from ..errors import InputError
-from .geometry import (
-    ijk_to_ras,
-    image_from_vtk,
-    matrix_from_vtk,
-    matrix_to_vtk,
-    orthonormal,
-    parent_to_world,
-    vtk_from_image,
-)
+from ..evaluation.overlap import integer_labels
+from .geometry import image_from_vtk, matrix_from_vtk, orthonormal, parent_to_world, vtk_from_image, vtk_ijk_to_ras
 from .images import image_from_node, volume_node_from_image
 from .transaction import all_or_nothing
 
 _BINARY = "Binary labelmap"  # vtkSegmentationConverter's name of the representation; the same in every language
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
     """Segments that share one label image because they do not overlap."""
 
     image: sitk.Image
@@ -60,13 +53,13 @@ def labels_from_node(
         raise InputError("No segmentation or label map is selected.")
     identity = sitk.Transform(3, sitk.sitkIdentity)
     if not node.IsA("vtkMRMLSegmentationNode"):
-        labels = _whole_numbers(node, before_registration)
+        labels = label_map_image(node, before_registration)
         return sitk.Resample(labels, reference, identity, sitk.sitkNearestNeighbor, 0)
     order = list(segment_names(node) if names is None else names)
     merged = np.zeros(reference.GetSize()[::-1], dtype=np.uint16)
     ranks = np.full(merged.shape, -1, dtype=np.int32)  # position of the segment seen so far
-    segmentation = _with_label_images(node)
-    for layer in _layers(segmentation, parent_to_world(node, before_registration)):
+    segmentation = with_label_images(node)
+    for layer in layers_of(segmentation, parent_to_world(node, before_registration)):
         values = sitk.GetArrayFromImage(sitk.Resample(layer.image, reference, identity, sitk.sitkNearestNeighbor, 0))
         for segment_id in layer.segment_ids:
             segment = segmentation.GetSegment(segment_id)
@@ -105,16 +98,16 @@ def carry_labels(
     if node is None:
         raise InputError("No segmentation or label map is selected.")
     if not node.IsA("vtkMRMLSegmentationNode"):
-        labels = _whole_numbers(node, before_registration)
+        labels = label_map_image(node, before_registration)
         image = sitk.Resample(labels, reference, transform, sitk.sitkNearestNeighbor, 0)
         return volume_node_from_image(image, name, scene, labels=True, display_like=node)
 
-    source = _with_label_images(node)
+    source = with_label_images(node)
     target = slicer.vtkSegmentation()
     target.SetSourceRepresentationName(_BINARY)
-    matrix = matrix_to_vtk(ijk_to_ras(reference))
+    matrix = vtk_ijk_to_ras(reference)
     shared: dict[str, Any] = {}
-    for layer in _layers(source, parent_to_world(node, before_registration)):
+    for layer in layers_of(source, parent_to_world(node, before_registration)):
         image = sitk.Resample(layer.image, reference, transform, sitk.sitkNearestNeighbor, 0)
         data = vtk_from_image(image, slicer.vtkOrientedImageData())
         data.SetGeometryFromImageToWorldMatrix(matrix)
@@ -136,18 +129,12 @@ def carry_labels(
     return carried
 
 
-def _whole_numbers(node: Any, before_registration: bool) -> sitk.Image:
-    """Label values of a volume node as an integer image; a float volume with fractions is not a label map."""
-    image = image_from_node(node, before_registration=before_registration)
-    if image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
-        return image
-    values = sitk.GetArrayViewFromImage(image)
-    if not np.array_equal(values, np.round(values)):
-        raise InputError(f"'{node.GetName()}' holds fractions; labels are whole numbers. Choose a label map.")
-    return sitk.Cast(image, sitk.sitkInt32)
+def label_map_image(node: Any, before_registration: bool) -> sitk.Image:
+    """Label values of a volume node as an integer image, LPS mm. Raises `InputError` where they are fractions."""
+    return integer_labels(image_from_node(node, before_registration=before_registration), f"'{node.GetName()}'")
 
 
-def _with_label_images(node: Any) -> Any:
+def with_label_images(node: Any) -> Any:
     """The node's segmentation with label images in it: a copy where they have to be made, the node stays as it was."""
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
@@ -164,7 +151,7 @@ def _with_label_images(node: Any) -> Any:
     return copy
 
 
-def _layers(segmentation: Any, world: np.ndarray) -> list[_Layer]:
+def layers_of(segmentation: Any, world: np.ndarray) -> list[Layer]:
     """The label images of a segmentation in world LPS mm; empty ones are left out."""
     layers = []
     for index in range(segmentation.GetNumberOfLayers(_BINARY)):
@@ -175,7 +162,7 @@ def _layers(segmentation: Any, world: np.ndarray) -> list[_Layer]:
         data.GetImageToWorldMatrix(matrix)
         image = image_from_vtk(data, world @ matrix_from_vtk(matrix))
         layers.append(
-            _Layer(
+            Layer(
                 orthonormal(image, sitk.sitkNearestNeighbor), tuple(segmentation.GetSegmentIDsForLayer(index, _BINARY))
             )
         )

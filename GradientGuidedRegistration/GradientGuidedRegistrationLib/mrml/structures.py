@@ -14,8 +14,7 @@ import vtk
 
 from ..errors import InputError
 from .geometry import parent_to_world
-from .images import image_from_node
-from .labels import _layers, _with_label_images
+from .labels import label_map_image, layers_of, with_label_images
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,10 @@ def structures_of(node: Any, *, before_registration: bool = False) -> list[Struc
         raise InputError("No segmentation or label map is selected.")
     if not node.IsA("vtkMRMLSegmentationNode"):
         return _label_map_structures(node, before_registration)
-    segmentation = _with_label_images(node)
+    segmentation = with_label_images(node)
     images = {
         segment_id: layer.image
-        for layer in _layers(segmentation, parent_to_world(node, before_registration))
+        for layer in layers_of(segmentation, parent_to_world(node, before_registration))
         for segment_id in layer.segment_ids
     }
     structures = []
@@ -132,12 +131,7 @@ def match_structures(
 
 
 def _label_map_structures(node: Any, before_registration: bool) -> list[Structure]:
-    labels = image_from_node(node, before_registration=before_registration)
-    if labels.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
-        values = sitk.GetArrayViewFromImage(labels)
-        if not np.array_equal(values, np.round(values)):
-            raise InputError(f"'{node.GetName()}' holds fractions; labels are whole numbers. Choose a label map.")
-        labels = sitk.Cast(labels, sitk.sitkInt32)
+    labels = label_map_image(node, before_registration)
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.ComputePerimeterOff()
     statistics.Execute(labels)

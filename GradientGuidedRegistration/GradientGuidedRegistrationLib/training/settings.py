@@ -164,29 +164,18 @@ class TrainingSettings:
         ]
 
 
+_PAPER: dict[str, Any] = {
+    "learning_rate": 1e-5,
+    "schedule": "constant",
+    "zoom": (1.0, 1.0),
+    "shapes_fraction": 0.0,
+    "augment": False,
+    "coarse_first": False,
+    "steps": 100_000,
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper-abdomen": {
-        "loss": "paper-abdomen",
-        "learning_rate": 1e-5,
-        "schedule": "constant",
-        "shape": (144, 144, 128),
-        "zoom": (1.0, 1.0),
-        "shapes_fraction": 0.0,
-        "augment": False,
-        "coarse_first": False,
-        "steps": 100_000,
-    },
-    "paper-kidney": {
-        "loss": "paper-kidney",
-        "learning_rate": 1e-5,
-        "schedule": "constant",
-        "shape": (144, 80, 256),
-        "zoom": (1.0, 1.0),
-        "shapes_fraction": 0.0,
-        "augment": False,
-        "coarse_first": False,
-        "steps": 100_000,
-    },
+    "paper-abdomen": {**_PAPER, "loss": "paper-abdomen", "shape": (144, 144, 128)},
+    "paper-kidney": {**_PAPER, "loss": "paper-kidney", "shape": (144, 80, 256)},
     "default": {"loss": "default"},
     # For a processor without a GPU: small parts of the body, each used a few times.
     "cpu": {
