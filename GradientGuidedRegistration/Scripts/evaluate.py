@@ -18,6 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from GradientGuidedRegistrationLib.registration.settings import INITIALIZATIONS
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -34,8 +36,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--organs", nargs="*", default=("liver", "spleen", "kidneys"), help="labels with columns of their own"
     )
-    p.add_argument("--initialization", default="none", help="none or rigid")
-    p.add_argument("--device", default="auto")
+    p.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        default="none",
+        help="linear alignment first; none if left out, since phantoms lie aligned",
+    )
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--quiet", action="store_true", help="no progress")
     return p
 

@@ -35,7 +35,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="voxels along x, y, z"
     )
     parser.add_argument("--spacing", type=float, default=1.0, help="voxel size in mm")
-    parser.add_argument("--kind", choices=("abdomen", "shapes"), default="abdomen")
+    parser.add_argument("--kind", choices=("abdomen", "shapes"), default="abdomen",
+                        help="'shapes': contrast-free random shapes")  # fmt: skip
     parser.add_argument(
         "--geometry",
         choices=("common", "scanner"),
@@ -43,9 +44,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="'scanner': oblique anisotropic MR with a partial field of view, and a misaligned patient",
     )
     parser.add_argument("--strength", type=float, default=1.0, help="factor on the deformation")
-    parser.add_argument("--sequence", help="MR sequence instead of a random one, for example t1 or t2")
+    parser.add_argument("--sequence", help="MR sequence instead of a random one: t1, t1-fs, t2, t2-fs, …")
     parser.add_argument("--phase", help="CT contrast phase instead of a random one: none, arterial, portal or delayed")
-    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     return parser.parse_args(arguments)
 
 
@@ -59,16 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Generate the pair and write it."""
-    from GradientGuidedRegistrationLib.registration.files import write_image
+    from GradientGuidedRegistrationLib.registration.device import pick_device
+    from GradientGuidedRegistrationLib.registration.files import check_output, write_image
     from GradientGuidedRegistrationLib.training.phantom import phantom_images
     from GradientGuidedRegistrationLib.whole_files import write_text
 
+    device = pick_device(options.device)
+    check_output(options.output / "labels.json", "file")
     images = phantom_images(
         options.seed,
         tuple(options.size[::-1]),
         options.spacing,
         options.kind,
-        options.device,
+        device,
         geometry=options.geometry,
         strength=options.strength,
         sequence=options.sequence,

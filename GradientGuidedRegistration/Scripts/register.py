@@ -21,6 +21,7 @@ from GradientGuidedRegistrationLib import headless
 from GradientGuidedRegistrationLib.command import ProgressBar, meaning, run_command, whole_number
 from GradientGuidedRegistrationLib.csv_rows import read_rows
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.registration.settings import INITIALIZATIONS, METHODS
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,14 +39,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fixed-mask", help="label map, non-zero where the fixed image counts")
     parser.add_argument("--moving-mask", help="label map, non-zero where the moving image counts")
     parser.add_argument("--initial-transform", help="fixed-to-moving transform to start from (ITK file or field)")
-    parser.add_argument("--initialization", choices=("none", "rigid", "affine"), default="rigid")
-    parser.add_argument("--method", default="gated", choices=("gated", "average", "vm", "vm-concat"), help="network")
+    parser.add_argument("--initialization", choices=INITIALIZATIONS, default="rigid",
+                        help="linear alignment first; rigid if left out")  # fmt: skip
+    parser.add_argument("--method", default="gated", choices=METHODS, help="network")
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
     parser.add_argument("--refine", type=whole_number, metavar="N", help="refinement iterations; 0 switches it off")
     parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
     parser.add_argument("--label-names", metavar="JSON", help='names of label values, as {"1": "liver"}')
     parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
     parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")

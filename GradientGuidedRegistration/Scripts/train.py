@@ -22,6 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from GradientGuidedRegistrationLib.registration.settings import INITIALIZATIONS
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Options without a value here take that of the preset."""
@@ -31,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, help="folder or CSV of own pairs; phantoms if left out")
     p.add_argument("--preset", default="default", help="default, cpu, paper-abdomen or paper-kidney")
     p.add_argument("--method", help="gated, average, vm or vm-concat")
-    p.add_argument("--steps", type=int)
-    p.add_argument("--learning-rate", type=float)
+    p.add_argument("--steps", type=int, help="optimiser steps in all")
+    p.add_argument("--learning-rate", type=float, help="of Adam")
     p.add_argument("--schedule", help="constant or cosine")
     p.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"), help="voxels that the network sees in a step")
     p.add_argument("--spacing", type=float, help="working voxel size of own pairs in mm")
@@ -49,23 +51,29 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shapes-fraction", type=float, help="share of contrast-free shapes among the phantoms")
     p.add_argument("--phantom-fraction", type=float, help="share of phantoms beside own pairs")
     p.add_argument("--reuse", type=int, help="steps that each phantom is used for")
-    p.add_argument("--initialization", help="own pairs: none or rigid")
-    p.add_argument("--batch", type=int)
+    p.add_argument(
+        "--initialization",
+        choices=INITIALIZATIONS,
+        help="linear alignment of own pairs first; none if left out (phantoms lie aligned)",
+    )
+    p.add_argument("--batch", type=int, help="pairs in a step, for each process")
     p.add_argument("--alpha", type=float, help="weight of the gradient similarity (eq. 2)")
     p.add_argument("--beta", type=float, help="weight of the gradient field's roughness")
     p.add_argument("--gamma", type=float, help="weight of the final field's roughness")
     p.add_argument("--descriptor", help="mind or mind-ssc")
     p.add_argument("--precision", help="float32, bfloat16 or float16")
-    p.add_argument("--seed", type=int)
+    p.add_argument("--seed", type=int, help="of the weights, and of order and content of the data")
     p.add_argument("--workers", type=int, help="processes that prepare data (0: the training process, on its device)")
     p.add_argument("--threads", type=int, help="CPU threads")
-    p.add_argument("--device", help="auto, cpu, cuda or mps")
-    p.add_argument("--validate-every", type=int)
-    p.add_argument("--checkpoint-every", type=int)
-    p.add_argument("--validation-cases", type=int)
-    p.add_argument("--validation-shape", type=int, nargs=3, metavar=("D", "H", "W"))
+    p.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
+    p.add_argument("--validate-every", type=int, metavar="STEPS", help="steps between validations")
+    p.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="steps between checkpoints")
+    p.add_argument("--validation-cases", type=int, help="number of phantoms to validate on")
+    p.add_argument(
+        "--validation-shape", type=int, nargs=3, metavar=("D", "H", "W"), help="voxels of the phantoms to validate on"
+    )
     p.add_argument("--weights", type=Path, help="weights to start from")
-    p.add_argument("--time-limit", type=float, help="minutes")
+    p.add_argument("--time-limit", type=float, metavar="MINUTES", help="stop with a checkpoint after so long")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
 

@@ -115,6 +115,21 @@ def test_bad_settings_are_named(tmp_path: Path, change: dict, words: str) -> Non
         EvaluationSettings(tmp_path, **change)
 
 
+@pytest.mark.parametrize("initialization", ["none", "rigid", "affine"])
+def test_alignment_reaches_the_registration(tmp_path: Path, monkeypatch, initialization: str) -> None:
+    from GradientGuidedRegistrationLib.registration import pipeline
+
+    class Reached(Exception):
+        pass
+
+    def register(fixed, moving, settings):
+        raise Reached(settings.initialization)
+
+    monkeypatch.setattr(pipeline, "register", register)
+    with pytest.raises(Reached, match=initialization):
+        evaluate(EvaluationSettings(tmp_path, rows=("Refinement alone",), initialization=initialization, **SMALL))
+
+
 def test_no_row_at_all(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     with pytest.raises(InputError, match="No row can be computed: VM: no weights"):

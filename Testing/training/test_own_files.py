@@ -56,6 +56,23 @@ def test_pair_lies_on_one_isotropic_grid(folder: Path, tmp_path: Path) -> None:
     assert int(organs.sum()) > 20  # both livers are there, and at about the same place
 
 
+@pytest.mark.parametrize("initialization", ["rigid", "affine"])
+def test_pair_is_aligned_first_where_that_is_wanted(folder: Path, tmp_path: Path, initialization: str) -> None:
+    for name in NAMES:
+        image = sitk.ReadImage(str(folder / "case0" / f"{name}.nii.gz"))
+        if name.startswith("moving"):
+            image.SetOrigin(np.add(image.GetOrigin(), (0.0, 30.0, -40.0)).tolist())
+        write_image(image, tmp_path / "data" / "case0" / f"{name}.nii.gz")
+
+    def overlap(choice: str) -> float:
+        files = source(tmp_path / "data", tmp_path / "cache", shape=(24, 24, 24), initialization=choice)
+        case = files.training_case(0, Draws(0))
+        fixed, moving = case.fixed_labels == 1, case.moving_labels == 1
+        return 2 * float((fixed & moving).sum()) / float(fixed.sum() + moving.sum())
+
+    assert overlap(initialization) > 0.6 > 0.3 > overlap("none")
+
+
 def test_each_epoch_sees_every_case_once(folder: Path, tmp_path: Path) -> None:
     files = source(folder, tmp_path)
     files.training = files.training + files.validation if len(files.training) == 1 else files.training

@@ -158,11 +158,6 @@ def test_second_run_into_a_folder_is_refused(small) -> None:
         train(settings)
 
 
-def test_nothing_to_resume(small) -> None:
-    with pytest.raises(InputError, match="no checkpoint"):
-        train(small(resume=True))
-
-
 def test_time_limit_ends_with_a_checkpoint(small) -> None:
     result = train(small(steps=1000, time_limit=1e-4))
     assert not result.finished
@@ -188,9 +183,20 @@ def test_presets_hold_the_papers_settings() -> None:
     ({"shape": (144, 8, 128), "coarse_first": False}, "at least 16"),
     ({"zoom": (0.5, 1)}, "between 1 and 8"),
     ({"learning_rate": -1.0}, "between 0 and 1"),
-    ({"device": "gpu7"}, "cannot be used"),
+    ({"device": "gpu7"}, "Unknown device 'gpu7'"),
+    ({"device": "cuda:99"}, "cuda"),
     ({"weights": "missing.pt"}, "missing.pt"),
+    ({"initialization": "magic"}, "none, rigid, affine"),
+    ({"validation_shape": (24, 24, 8)}, "at least 16"),
+    ({"alpha": float("nan")}, "alpha is nan"),
+    ({"gamma": -1.0}, "gamma is -1.0"),
+    ({"time_limit": -1.0}, "time_limit is -1.0"),
+    ({"descriptor": "sift"}, "mind-ssc"),
+    ({"seed": -1}, "from 0 to"),
+    ({"data": "missing.csv"}, "missing.csv"),
+    ({"resume": True}, "no checkpoint"),
 ])  # fmt: skip
-def test_bad_settings_are_named(small, change: dict, words: str) -> None:
+def test_bad_settings_are_named_before_anything_is_written(small, tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         train(small(**change))
+    assert list(tmp_path.iterdir()) == []

@@ -40,8 +40,7 @@ def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]
         InputError: there is none, it cannot be read, or settings differ (all are named).
     """
     path = folder / NAME
-    if not path.is_file():
-        raise InputError(f"There is no checkpoint {path} to resume; leave out --resume to start a new run.")
+    _check_there(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -66,10 +65,16 @@ def write_settings(folder: Path, settings: TrainingSettings) -> None:
 class RunFolder:
     """The folder of a run, locked while the run lasts. The operating system frees the lock of a process that was
     killed.
+
+    Raises:
+        InputError: the folder cannot be written, another run is writing into it, it holds a run that is not to be
+            continued, or none that could be.
     """
 
     def __init__(self, settings: TrainingSettings):
         self.path = settings.output
+        if settings.resume:
+            _check_there(self.path / NAME)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a+b")
@@ -91,6 +96,11 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path} to resume; leave out --resume to start a new run.")
 
 
 def _take(file: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InputError
+from ..registration.device import pick_device
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def start(device: str) -> Processes:
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' takes the first accelerator there is.
+    """The device of a name such as "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the first accelerator there is.
 
     Raises:
         InputError: an unknown device, or one that this machine does not have.
@@ -74,9 +75,9 @@ def choose_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
+    kind, numbered, number = name.partition(":")
+    pick_device(kind if kind == "cuda" else name)
+    count = torch.cuda.device_count()
+    if numbered and not (number.isdecimal() and int(number) < count):
+        raise InputError(f"There is no device '{name}' on this machine; its CUDA devices are 0 to {count - 1}.")
+    return torch.device(name)

@@ -26,7 +26,7 @@ class FileSource:
         shape: (D, H, W) of what is handed out.
         crop: random places for training; otherwise, and for validation, the middle of the volume.
         cache: folder for the prepared arrays.
-        initialization: "none", or "rigid" to align each pair first.
+        initialization: "none", or "rigid" or "affine" to align each pair first.
 
     Raises:
         InputError: missing or unreadable files, segmentations with different label sets, all told at once; no training

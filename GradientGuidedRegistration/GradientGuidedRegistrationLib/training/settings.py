@@ -4,13 +4,14 @@ resumed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..registration.settings import INITIALIZATIONS, METHODS
 
-METHODS = ("gated", "average", "vm", "vm-concat")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -41,7 +42,7 @@ class TrainingSettings:
         phantom_fraction: share of phantoms where own files are given, too.
         reuse: steps that each phantom is used for, flipped differently each time (for slow processors).
         augment: flips and contrast; own files get a small random warp, too.
-        initialization: own files: "none" or "rigid" alignment before they are used.
+        initialization: own files: "none", "rigid" or "affine" alignment before they are used.
         batch: pairs in a step, for each process.
         alpha, beta, gamma: weights of eq. 2 instead of those of the preset.
         descriptor: "mind" or "mind-ssc" instead of that of the preset.
@@ -106,7 +107,7 @@ class TrainingSettings:
             ("preset", tuple(PRESETS)),
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
-            ("initialization", ("none", "rigid")),
+            ("initialization", INITIALIZATIONS),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
@@ -131,9 +132,18 @@ class TrainingSettings:
             raise InputError(f"The spacing is {self.spacing} mm; give 0.05 to 20 mm.")
         if len(self.zoom) != 2 or not 1 <= self.zoom[0] <= self.zoom[1] <= 8:
             raise InputError(f"The zoom is {self.zoom}; give two numbers between 1 and 8, the smaller one first.")
+        if self.validation_shape is not None and (len(self.validation_shape) != 3 or min(self.validation_shape) < 16):
+            raise InputError(
+                f"The validation shape is {self.validation_shape}; give three sizes of at least 16 voxels."
+            )
         for name in ("shapes_fraction", "phantom_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"The setting {name} is {getattr(self, name)}; it must be between 0 and 1.")
+        for name in ("alpha", "beta", "gamma", "time_limit"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"The setting {name} is {getattr(self, name)}; give a number that is not negative.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"The seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
 
     def loss(self):
         """The objective of the run, a `RegistrationLoss`."""

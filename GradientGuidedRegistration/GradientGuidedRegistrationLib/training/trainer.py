@@ -14,6 +14,7 @@ from ..errors import Cancelled, InputError
 from ..model import RegistrationNetwork, build_network, load_weights, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
+from .case_table import read_cases
 from .log import Board, ProgressBar, Table, draw_curves
 from .own_files import FileSource
 from .passes import seen_in_step
@@ -67,6 +68,7 @@ def train(
     processes = distributed.start(settings.device)
     folder = None
     try:
+        _check_inputs(settings)
         if processes.leads:
             folder = checkpoint.RunFolder(settings)
         processes.wait()
@@ -75,6 +77,14 @@ def train(
         if folder is not None:
             folder.close()
         processes.close()
+
+
+def _check_inputs(settings: TrainingSettings) -> None:
+    """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
+    settings.loss()
+    _start_network(settings)
+    if settings.data is not None:
+        read_cases(settings.data)
 
 
 class Trainer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...errors import InputError
+from ...registration.device import pick_device
+from ...registration.files import check_output
 from .cases import cases, count
 from .measure import measure
 from .methods import ROWS, Unavailable
@@ -19,12 +21,11 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
         progress: called as progress("<case>: <method>", fraction); may raise `Cancelled`.
 
     Raises:
-        InputError: bad data or settings, an output folder that cannot be written, or no row that can be computed.
+        InputError: bad data or settings, an output folder that cannot be written, or no row that can be computed;
+            nothing is written then.
     """
-    try:
-        settings.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The output folder {settings.output} cannot be written: {error.strerror}.") from None
+    pick_device(settings.device)
+    check_output(settings.output / "table.txt", "table")
     chosen = [name for name in ROWS if not settings.rows or name in settings.rows]
     total = count(settings) * len(chosen)
     measures: dict[str, list[dict]] = {name: [] for name in chosen}

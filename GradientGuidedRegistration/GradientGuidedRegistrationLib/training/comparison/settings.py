@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...registration.settings import DEVICES, INITIALIZATIONS
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class EvaluationSettings:
         weights: folder with gated.pt, average.pt, ...; None takes the packaged ones. Rows without weights are left out
             and named in the table.
         organs: names of the labels that get columns of their own.
-        initialization: linear alignment before the deformable part: "none" or "rigid".
+        initialization: linear alignment before the deformable part: "none", "rigid" or "affine".
         device: "auto", "cpu", "cuda" or "mps".
     """
 
@@ -54,7 +55,8 @@ class EvaluationSettings:
             raise InputError(f"The number of cases is {self.cases}; it must be at least 1.")
         if not 0 <= self.first_seed <= 900_000 - self.cases:
             raise InputError("Phantoms from number 900000 on are for training and validation; give a lower first seed.")
-        if self.initialization not in ("none", "rigid"):
-            raise InputError(f"Unknown initialization {self.initialization!r}; choose 'none' or 'rigid'.")
+        for name, choices in (("initialization", INITIALIZATIONS), ("device", DEVICES)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         if self.weights is not None and not self.weights.is_dir():
             raise InputError(f"The weights folder {self.weights} does not exist; it should hold gated.pt and so on.")

@@ -8,12 +8,12 @@ import torch
 
 from ...errors import InputError
 from .abdomen import Abdomen
-from .ct import CtProtocol, render_ct
+from .ct import PHASES, CtProtocol, render_ct
 from .deformation import draw_deformation
 from .draws import Draws
 from .lattice import Lattice
 from .material import Material
-from .mr import MrProtocol, render_mr
+from .mr import SEQUENCES, MrProtocol, render_mr
 from .shapes import RandomShapes
 from .tissues import LABELS
 
@@ -61,22 +61,31 @@ def phantom_pair(
     """Generate the pair number `seed`; the same arguments give the same pair.
 
     Args:
-        seed: number of the pair.
+        seed: number of the pair, 0 to 2^62.
         shape: (D, H, W). The body fills the field of view whatever its size.
-        spacing: voxel size in mm, written into the result.
+        spacing: voxel size in mm (0.05 to 20), written into the result.
         kind: "abdomen", or "shapes" for contrast-free random shapes.
         device: where the tensors are made.
-        strength: factor on the deformation; 0 gives an aligned pair if `rigid` is 0, too.
+        strength: factor on the deformation, 0 to 5; 0 gives an aligned pair if `rigid` is 0, too.
         rigid: factor on the residual rigid error.
-        zoom: above 1 the field of view is a part of the body, at a random place: the crop of a larger volume.
+        zoom: 1 to 8; above 1 the field of view is a part of the body, at a random place: the crop of a larger volume.
         sequence: MR sequence (see `mr.SEQUENCES`) instead of a random one.
         phase: CT contrast phase (see `ct.PHASES`) instead of a random one.
 
     Raises:
-        InputError: unknown kind, or fewer than 16 voxels along an axis.
+        InputError: unknown kind, sequence or phase, fewer than 16 voxels along an axis, or a number out of range.
     """
-    if kind not in KINDS:
-        raise InputError(f"Phantom kind {kind!r} is unknown; choose one of {', '.join(KINDS)}.")
+    for what, value, known in (("kind", kind, KINDS), ("sequence", sequence, SEQUENCES), ("phase", phase, PHASES)):
+        if value is not None and value not in known:
+            raise InputError(f"The phantom's {what} {value!r} is unknown; choose one of {', '.join(known)}.")
+    for what, number, low, high in (
+        ("seed", seed, 0, 2**62),
+        ("spacing in mm", spacing, 0.05, 20),
+        ("strength", strength, 0, 5),
+        ("zoom", zoom, 1, 8),
+    ):
+        if not low <= number <= high:
+            raise InputError(f"The phantom's {what} is {number}; give {low} to {high}.")
     if len(shape) != 3 or min(shape) < 16:
         raise InputError(f"A phantom needs at least 16 voxels along each of three axes; got {tuple(shape)}.")
     with torch.no_grad():
