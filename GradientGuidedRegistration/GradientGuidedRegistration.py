@@ -1,3 +1,8 @@
+"""The module as Slicer finds it: Module, ParameterNode, Widget, Logic and Test, in the one file where it wants them.
+
+Thin: what they do is in `GradientGuidedRegistrationLib`.
+"""
+
 from __future__ import annotations
 
 import logging
@@ -25,7 +30,17 @@ from GradientGuidedRegistrationLib.panel.choices import Device, Initialization, 
 from GradientGuidedRegistrationLib.self_tests import SelfTests
 
 if TYPE_CHECKING:
-    from GradientGuidedRegistrationLib.mrml import RegisteredNodes
+    from collections.abc import Callable, Mapping
+
+    import SimpleITK as sitk
+
+    from GradientGuidedRegistrationLib.job import Request
+    from GradientGuidedRegistrationLib.mrml import Pairing, RegisteredNodes, Review
+    from GradientGuidedRegistrationLib.registration import Result, Settings
+    from GradientGuidedRegistrationLib.training import EvaluationSettings, TrainingResult, TrainingSettings
+    from GradientGuidedRegistrationLib.training.comparison.table import Table
+
+    Progress = Callable[[str, float], None]
 
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 (Slicer 5.10 knows no other)
 
@@ -120,6 +135,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     # --- life of the panel
 
     def setup(self) -> None:
+        """Build the panel. Slicer calls it once, when the module is first shown."""
         from GradientGuidedRegistrationLib.panel.keyboard import reach_node_selectors
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
         from GradientGuidedRegistrationLib.panel.runner import Runner
@@ -169,6 +185,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self.setupSection.stop()
 
     def enter(self) -> None:
+        """The module is shown, again or for the first time."""
         self.initializeParameterNode()
 
     def exit(self) -> None:
@@ -184,11 +201,13 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
+        """The scene closes: what runs is of no use any more."""
         self.stopEverything()
         self.resultSection.clear()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
+        """The scene is empty: begin again with a new parameter set."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -204,6 +223,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
                 return
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:
+        """The parameter set that is shown may be gone."""
         parameters = self._parameterNode
         if parameters is not None and not slicer.mrmlScene.IsNodePresent(parameters.parameterNode):
             self.setParameterNode(None)
@@ -239,20 +259,24 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self.updatePanel()
 
     def onParameterSet(self, node: Any) -> None:
+        """The user chooses another parameter set."""
         if node is not None and self._parameterNode is not None and node is not self._parameterNode.parameterNode:
             self.setParameterNode(GradientGuidedRegistrationParameterNode(node))
 
     def onPreset(self, index: int) -> None:
+        """The user chooses a preset: its options are set."""
         if index < len(self.presets):
             with slicer.util.NodeModify(self._parameterNode):
                 self.presets[index].apply(self._parameterNode)
         self.updatePanel()
 
     def onWeights(self, path: str) -> None:
+        """The user chooses a weights file, or none."""
         if self._parameterNode is not None and self._parameterNode.weights != path:
             self._parameterNode.weights = path
 
     def onSwap(self, *_args: Any) -> None:
+        """Fixed and moving volume change places."""
         parameters = self._parameterNode
         with slicer.util.NodeModify(parameters):
             for first, second in (("fixedVolume", "movingVolume"), ("fixedMask", "movingMask")):
@@ -282,6 +306,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     # --- registering
 
     def onRegister(self, *_args: Any) -> None:
+        """The one button: register, or cancel what runs."""
         if self.runner.running:
             self.runner.queue.cancel()
         else:
@@ -322,10 +347,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         self.isSingletonParameterNode = False  # a scene may hold several parameter sets
 
     def getParameterNode(self) -> GradientGuidedRegistrationParameterNode:
+        """The first parameter set of the scene; made if there is none."""
         return GradientGuidedRegistrationParameterNode(super().getParameterNode())
 
-    def settings(self, parameters: GradientGuidedRegistrationParameterNode) -> Any:
-        """The `registration.settings.Settings` that a parameter node asks for."""
+    def settings(self, parameters: GradientGuidedRegistrationParameterNode) -> Settings:
+        """What a parameter node asks for."""
         from GradientGuidedRegistrationLib.registration.settings import Settings
 
         network = parameters.model is not Model.NONE
@@ -355,7 +381,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         self,
         fixedNode: Any,
         movingNode: Any,
-        settings: Any = None,
+        settings: Settings | None = None,
         *,
         initialTransformNode: Any = None,
         fixedMaskNode: Any = None,
@@ -364,23 +390,27 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         createWarpedVolume: bool = True,
         createInverse: bool = False,
         observe: bool = True,
-        progress: Any = None,
+        progress: Progress | None = None,
     ) -> RegisteredNodes:
         """Bring the moving volume onto the fixed one; nodes in, nodes out, and on any error the scene as it was.
 
-        :param fixedNode: scalar volume node, usually the MR; linear parent transforms are honoured.
-        :param movingNode: scalar volume node, usually the CT; its linear parent transforms are part of where it is.
-            If it is under the result of an earlier registration, that result is left out and replaced.
-        :param settings: `registration.settings.Settings`; default settings if None.
-        :param initialTransformNode: transform that brings the moving volume near the fixed one, not applied to it yet.
-        :param fixedMaskNode: segmentation or label map of the region of the fixed volume that matters.
-        :param movingMaskNode: the same for the moving volume.
-        :param movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
-        :param createWarpedVolume: also make a volume of the moving image on the fixed grid.
-        :param createInverse: also make the inverse transform node.
-        :param observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
-        :param progress: called as progress(step, fraction); may raise `errors.Cancelled`.
-        :raises InputError: for input that cannot be registered, with a sentence that says why.
+        Main thread only, since it works on the scene.
+
+        Args:
+            fixedNode: scalar volume node, usually the MR; linear parent transforms are honoured.
+            movingNode: scalar volume node, usually the CT; its linear parent transforms are part of where it is. If it
+                is under the result of an earlier registration, that result is left out and replaced.
+            settings: None takes the defaults.
+            initialTransformNode: transform that brings the moving volume near the fixed one, not applied to it yet.
+            fixedMaskNode, movingMaskNode: segmentation or label map of the region of that volume that matters.
+            movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
+            createWarpedVolume: also make a volume of the moving image on the fixed grid.
+            createInverse: also make the inverse transform node.
+            observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
+            progress: called as progress(step, fraction); may raise `errors.Cancelled`.
+
+        Raises:
+            InputError: for input that cannot be registered, with a sentence that says why.
         """
         from GradientGuidedRegistrationLib import mrml
 
@@ -403,13 +433,18 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         folder: Path,
         fixedNode: Any,
         movingNode: Any,
-        settings: Any,
+        settings: Settings,
         *,
         initialTransformNode: Any = None,
         fixedMaskNode: Any = None,
         movingMaskNode: Any = None,
     ) -> None:
-        """Write what `register` would work on to a new folder, for the background process. Main thread only."""
+        """Write what `register` would work on to a new folder, for the background process. Main thread only.
+
+        Raises:
+            InputError: for input that cannot be registered.
+            OSError: the folder cannot be written.
+        """
         from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.registration.storage import Job, write_job
 
@@ -419,32 +454,34 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         write_job(Job(fixed, moving, settings, **options), folder)
 
     def changeJob(self, folder: Path, **changes: Any) -> None:
-        """Change settings of a job that was written, for another try."""
+        """Change settings (names of `Settings`) of a job that was written, for another try."""
         from GradientGuidedRegistrationLib.registration.storage import read_settings, write_settings
 
         write_settings(replace(read_settings(folder), **changes), folder)
 
-    def readResult(self, folder: Path) -> Any:
-        """The `registration.result.Result` that the background process left in a folder."""
+    def readResult(self, folder: Path) -> Result:
+        """What the background process left in a folder. Raises `InputError` where that is not whole."""
         from GradientGuidedRegistrationLib.registration.storage import read_result
 
         return read_result(folder)
 
     @staticmethod
-    def _withInverse(settings: Any, inverse: bool) -> Any:
+    def _withInverse(settings: Settings | None, inverse: bool) -> Settings:
         from GradientGuidedRegistrationLib.registration.settings import Settings
 
         settings = Settings() if settings is None else settings
         return replace(settings, inverse=True) if inverse and not settings.inverse else settings
 
-    def registerImages(self, fixed: Any, moving: Any, settings: Any = None, **options: Any) -> Any:
-        """Register two SimpleITK images (LPS mm); options and result as `registration.pipeline.register`."""
+    def registerImages(
+        self, fixed: sitk.Image, moving: sitk.Image, settings: Settings | None = None, **options: Any
+    ) -> Result:
+        """Register two SimpleITK images (LPS mm); options, result and errors as `registration.pipeline.register`."""
         from GradientGuidedRegistrationLib.registration.pipeline import register
         from GradientGuidedRegistrationLib.registration.settings import Settings
 
         return register(fixed, moving, Settings() if settings is None else settings, **options)
 
-    def addResultToScene(self, result: Any, fixedNode: Any, movingNode: Any, **options: Any) -> RegisteredNodes:
+    def addResultToScene(self, result: Result, fixedNode: Any, movingNode: Any, **options: Any) -> RegisteredNodes:
         """Turn a result into nodes named after its inputs, all of them or, on any error, none. Main thread only.
 
         Options are those of `mrml.add_result`: what to make besides the transform, and nodes to overwrite.
@@ -455,8 +492,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         logging.info("Registered '%s' to '%s'", movingNode.GetName(), fixedNode.GetName())
         return nodes
 
-    def review(self, result: Any, fixedNode: Any, movingNode: Any) -> Any:
-        """A `mrml.Review`: ways of looking at a result in the slice views, which `close` undoes."""
+    def review(self, result: Result, fixedNode: Any, movingNode: Any) -> Review:
+        """Ways of looking at a result in the slice views, which `close` undoes."""
         from GradientGuidedRegistrationLib import mrml
 
         return mrml.Review(result, fixedNode, movingNode, slicer.mrmlScene)
@@ -467,22 +504,29 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return mrml.suggest_structures(fixedNode, movingNode, slicer.mrmlScene)
 
-    def pairing(self, fixedNode: Any, movingNode: Any) -> Any:
-        """The `mrml.Pairing` of two segmentations or label maps: which structures are compared with each other."""
+    def pairing(self, fixedNode: Any, movingNode: Any) -> Pairing:
+        """Which structures of two segmentations or label maps are compared with each other.
+
+        Raises:
+            InputError: a node without structures, or whose values are fractions.
+        """
         from GradientGuidedRegistrationLib import mrml
 
         return mrml.Pairing(fixedNode, movingNode)
 
-    def exportComparison(self, figures: Any, path: str | Path) -> Path:
-        """Write the figures of a comparison as CSV.
+    def exportComparison(self, figures: Mapping[str, Any], path: str | Path) -> Path:
+        """Write the figures of a comparison (`evaluation.compare_labels`) as CSV.
 
-        :raises InputError: if the file cannot be written.
+        Raises:
+            InputError: the file cannot be written.
         """
         from GradientGuidedRegistrationLib import mrml
 
         return mrml.export_csv(figures, path)
 
-    def writeReportJob(self, folder: Path, result: Any, fixedNode: Any, movingNode: Any, structures: Any) -> None:
+    def writeReportJob(
+        self, folder: Path, result: Result, fixedNode: Any, movingNode: Any, structures: tuple[Any, Any]
+    ) -> None:
         """Write what a report is made of to a new folder, for the background process. Main thread only.
 
         `structures` are segmentations or label maps of the fixed and of the moving volume; without both, the report
@@ -504,7 +548,10 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         return mrml.recognize_pair([node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode")])
 
     def workingGrid(self, fixedNode: Any, spacing: float | None = None) -> tuple[tuple[int, int, int], float]:
-        """Size in voxels and spacing in mm of the grid on which a volume would be registered."""
+        """Size in voxels (i, j, k) and spacing in mm of the grid on which a volume would be registered.
+
+        `spacing` is the one that is wanted, in mm; None chooses it from the volume.
+        """
         from types import SimpleNamespace
 
         from GradientGuidedRegistrationLib.registration.grid import working_grid
@@ -540,26 +587,27 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
     def applyTo(self, node: Any, transformNode: Any) -> None:
         """Put something else of the moving volume under the transform, or of the fixed one under the inverse.
 
-        :raises InputError: for a transform that cannot be used.
+        Raises:
+            InputError: for a transform that cannot be used.
         """
         from GradientGuidedRegistrationLib import mrml
 
         mrml.apply_to(node, transformNode)
 
-    def run(self, request: Any, progress: Any = None) -> dict[str, Any]:
-        """Do one registration from files to files, as a `job.Request` says, and return its metrics. Needs no scene."""
+    def run(self, request: Request, progress: Progress | None = None) -> dict[str, Any]:
+        """Do one registration from files to files; metrics and errors as `job.run`. Needs no scene."""
         from GradientGuidedRegistrationLib.job import run
 
         return run(request, progress)
 
-    def train(self, settings: Any, **options: Any) -> Any:
-        """Train a network as `training.train` does, on its `TrainingSettings`. Needs neither scene nor VTK."""
+    def train(self, settings: TrainingSettings, **options: Any) -> TrainingResult:
+        """Train a network; options and errors as `training.train`. Needs neither scene nor VTK."""
         from GradientGuidedRegistrationLib.training import train
 
         return train(settings, **options)
 
-    def evaluate(self, settings: Any, **options: Any) -> Any:
-        """Compare methods as `training.evaluate` does, on its `EvaluationSettings`. Needs neither scene nor VTK."""
+    def evaluate(self, settings: EvaluationSettings, **options: Any) -> Table:
+        """Compare methods; options and errors as `training.evaluate`. Needs neither scene nor VTK."""
         from GradientGuidedRegistrationLib.training import evaluate
 
         return evaluate(settings, **options)

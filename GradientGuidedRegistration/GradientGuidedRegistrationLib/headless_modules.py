@@ -45,11 +45,15 @@ def create() -> Iterator[types.ModuleType]:
 
 
 class ScriptedLoadableModule:
+    """Refuses to be made: a module is registered in the application."""
+
     def __init__(self, parent: Any = None) -> None:
         raise NeedsSlicer(f"The module {type(self).__name__} needs the Slicer application.")
 
 
 class ScriptedLoadableModuleWidget:
+    """Refuses to be made: a panel needs Qt."""
+
     def __init__(self, parent: Any = None) -> None:
         raise NeedsSlicer(f"The panel {type(self).__name__} needs the Slicer application.")
 
@@ -62,16 +66,19 @@ class ScriptedLoadableModuleLogic:
         self.isSingletonParameterNode = True
 
     def getParameterNode(self) -> Any:
+        """The first of the module's parameter nodes; made if there is none."""
         existing = self.getAllParameterNodes()
         return existing[0] if existing else _scene().AddNode(self.createParameterNode())
 
     def getAllParameterNodes(self) -> list[Any]:
+        """The module's parameter nodes in the scene."""
         scene = _scene()
         count = scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
         nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]
         return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
 
     def createParameterNode(self) -> Any:
+        """A new parameter node, not yet in the scene."""
         scene = _scene()
         node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
         node.UnRegister(None)  # CreateNodeByClass leaves one reference too many
@@ -87,12 +94,15 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
+        """Skip all tests of the class."""
         raise unittest.SkipTest("needs the Slicer application")
 
     def runTest(self) -> None:
+        """Skip."""
         raise unittest.SkipTest("needs the Slicer application")
 
     def delayDisplay(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Refuse: there is nothing to display on."""
         raise NeedsSlicer("delayDisplay needs the Slicer application.")
 
 
@@ -109,42 +119,56 @@ def _scene() -> Any:
 
 @dataclass(frozen=True)
 class Default:
+    """Annotation: the value of a parameter that was never set."""
+
     value: Any
 
 
 @dataclass(frozen=True)
 class Choice:
+    """Annotation: a parameter is one of these values."""
+
     choices: Any
 
     def validate(self, value: Any) -> None:
+        """Raise `ValueError` for a value that is not allowed."""
         if value not in self.choices:
             raise ValueError(f"{value!r} is none of {list(self.choices)}")
 
 
 @dataclass(frozen=True)
 class WithinRange:
+    """Annotation: a number is not below the minimum and not above the maximum."""
+
     minimum: float
     maximum: float
 
     def validate(self, value: float) -> None:
+        """Raise `ValueError` for a value that is not allowed."""
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"{value} is outside [{self.minimum}, {self.maximum}]")
 
 
 @dataclass(frozen=True)
 class Minimum:
+    """Annotation: a number is not below the minimum."""
+
     minimum: float
 
     def validate(self, value: float) -> None:
+        """Raise `ValueError` for a value that is not allowed."""
         if value < self.minimum:
             raise ValueError(f"{value} is below {self.minimum}")
 
 
 @dataclass(frozen=True)
 class Maximum:
+    """Annotation: a number is not above the maximum."""
+
     maximum: float
 
     def validate(self, value: float) -> None:
+        """Raise `ValueError` for a value that is not allowed."""
         if value > self.maximum:
             raise ValueError(f"{value} is above {self.maximum}")
 

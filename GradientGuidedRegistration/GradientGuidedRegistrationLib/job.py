@@ -59,11 +59,13 @@ class Request:
     settings: Settings = Settings()
 
     def inputs(self) -> dict[str, Path]:
+        """The files to read that are given, by the name of their field."""
         names = ("fixed", "moving", "fixed_segmentation", "moving_segmentation", "fixed_mask", "moving_mask",
                  "initial_transform", "label_names")  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def outputs(self) -> dict[str, Path]:
+        """The files to write that are wanted, by the name of their field; the report is a folder and not among them."""
         return {name: getattr(self, name) for name in OUTPUTS if getattr(self, name) is not None}
 
 

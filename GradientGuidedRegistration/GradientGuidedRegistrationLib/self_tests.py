@@ -31,10 +31,12 @@ class SelfTests(TestCase):
     """The tests and what they have in common; to be combined with `ScriptedLoadableModuleTest`."""
 
     def setUp(self) -> None:
+        """An empty scene."""
         slicer.mrmlScene.Clear()
         self.folder = Path(tempfile.mkdtemp(prefix="ggr ü "))
 
     def tearDown(self) -> None:
+        """Leave nothing in the scene, and nothing running."""
         slicer.mrmlScene.Clear()  # which ends what runs, too
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -71,6 +71,7 @@ class Task:
         self._last: tuple[str, float] = ("", -1.0)
 
     def stop_requested(self) -> bool:
+        """Whether the user wants the task to stop."""
         return (self.folder / CANCEL).exists()
 
     def progress(self, step: str, fraction: float) -> None:

@@ -55,16 +55,19 @@ class Axes:
         self.bottom = self.height - 24 - (18 if self.x_label else 0) - (min(longest * 0.6, 90) if self._tilted else 0)
 
     def x(self, value: float) -> float:
+        """Column in CSS pixels of a value on the x axis."""
         low, high = self.x_limits
         return self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)
 
     def y(self, value: float) -> float:
+        """Row in CSS pixels of a value on the y axis."""
         low, high = self.y_limits
         if self.y_log:
             value, low, high = (math.log10(max(v, 1e-12)) for v in (value, low, high))
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
 
     def add(self, element: str) -> None:
+        """Draw an SVG element over what is there."""
         self.elements.append(element)
 
     def svg(self) -> str:
@@ -127,6 +130,7 @@ class Axes:
 def text(
     x: float, y: float, words: str, size: int = 11, colour: str = INK, anchor: str = "start", weight: int = 400
 ) -> str:
+    """A line of words as an SVG element; `x`, `y` is the start, middle or end of its baseline, as `anchor` says."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
         f'font-weight="{weight}">{escape(words)}</text>'
@@ -134,6 +138,7 @@ def text(
 
 
 def line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1) -> str:
+    """A straight line as an SVG element."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width:g}"/>'
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
 from .overlap import labels_on_grid
 
 # log J is clamped to +-log(1000): one nearly collapsed voxel must not decide the spread of the whole field.
@@ -16,16 +17,20 @@ LOG_JACOBIAN_LIMIT = float(np.log(1e3))
 def jacobian_determinant(field: sitk.Image) -> sitk.Image:
     """Determinant of d(x + u(x))/dx in physical space, float32 on the field's grid.
 
-    Args:
-        field: vector image of displacements u in LPS mm on a grid of any orientation.
-
     Central differences, one-sided at the border. `SimpleITK.DisplacementFieldJacobianDeterminant` gives the same
     inside grids whose direction is the identity; on rotated grids it mixes the axes of the grid with those of the
     vectors, and at the border it halves the derivatives.
+
+    Args:
+        field: vector image of displacements u in LPS mm on a grid of any orientation.
+
+    Raises:
+        InputError: not a 3-D image of three components.
+
     """
     vectors = sitk.GetArrayViewFromImage(field)
     if vectors.ndim != 4 or vectors.shape[-1] != 3:
-        raise ValueError("a 3-D image of 3-component displacements is needed")
+        raise InputError("A displacement field is a 3-D image with three components a voxel.")
     spacing = field.GetSpacing()
     direction = np.asarray(field.GetDirection()).reshape(3, 3)
     # u along the grid's own axes: there the derivative along an axis is a plain difference over the spacing, and

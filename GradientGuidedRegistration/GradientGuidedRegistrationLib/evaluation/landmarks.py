@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
+
 
 def target_registration_error(
     transform: sitk.Transform, fixed_points_lps: np.ndarray, moving_points_lps: np.ndarray
@@ -17,11 +19,13 @@ def target_registration_error(
             the result is the error before registration.
 
     Raises:
-        ValueError: the point lists do not have the same shape (N, 3).
+        InputError: not as many fixed as moving points.
     """
     fixed = np.asarray(fixed_points_lps, dtype=np.float64).reshape(-1, 3)
     moving = np.asarray(moving_points_lps, dtype=np.float64).reshape(-1, 3)
     if fixed.shape != moving.shape:
-        raise ValueError(f"as many moving as fixed points are needed, got {len(moving)} and {len(fixed)}")
+        raise InputError(
+            f"There are {len(fixed)} fixed and {len(moving)} moving landmarks; give as many of each, in the same order."
+        )
     mapped = np.array([transform.TransformPoint(point.tolist()) for point in fixed]).reshape(-1, 3)
     return np.linalg.norm(mapped - moving, axis=1)

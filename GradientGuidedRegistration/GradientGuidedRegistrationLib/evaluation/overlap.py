@@ -84,10 +84,12 @@ class Region:
 
     @property
     def volume_ml(self) -> float:
+        """Number of voxels times their volume."""
         return self.voxels * float(np.prod(self.spacing)) / 1000.0
 
     @cached_property
     def surface(self) -> Surface:
+        """The surface, closed at the edge of the box."""
         return Surface(self.mask, self.spacing)
 
 

@@ -19,8 +19,8 @@ def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> P
 
     Args:
         cases: for each case "name"; "metrics" as `register.py --metrics` writes them (what is missing is left out);
-            "error", the line that said why it failed (optional); "report", the case's report,
-            as a path relative to `directory` or below it (optional).
+            "error", the line that said why it failed (optional); "report", the case's report, as a path relative to
+            `directory` or below it (optional).
 
     Returns:
         The HTML file. Failed cases come first, then the others from the lowest mean Dice; where there are no labels,

@@ -47,6 +47,7 @@ def page(title: str, body: Iterable[str]) -> str:
 
 
 def figure(png: bytes, caption: str, title: str) -> str:
+    """A picture with its caption, the PNG file within the page."""
     data = base64.b64encode(png).decode("ascii")
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{escape(title)}">'
@@ -80,6 +81,7 @@ class Raw(str):
 
 
 def link(address: str, words: str) -> Raw:
+    """A link to an address, usually a relative one."""
     return Raw(f'<a href="{escape(address)}">{escape(words)}</a>')
 
 
@@ -89,6 +91,7 @@ def facts(values: Mapping[str, Any]) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and texts of plain values; nested ones are named "outer, inner"."""
     rows = []
     for key, value in values.items():
         name = f"{prefix}, {words_of(key)}" if prefix else words_of(key)
@@ -100,6 +103,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def words_of(key: Any) -> str:
+    """A key as words."""
     return str(key).replace("_", " ")
 
 

@@ -61,12 +61,14 @@ class PageBuilder:
     worst: WorstBoundary | None
 
     def pages(self) -> list[Page]:
+        """All pages that the volumes allow, in reading order."""
         pages = [self.images(), self.contours()]
         if self.labels:
             pages.append(self.outlines())
         return [*pages, self.close_up(), self.series(), self.gradients(), self.deformation()]
 
     def images(self) -> Page:
+        """Fixed image, moving image before and after, in three orientations."""
         fixed, moving = self._titles()
         return Page(
             "images",
@@ -82,6 +84,7 @@ class PageBuilder:
         )
 
     def contours(self) -> Page:
+        """The moving image's contours on the fixed image, and checkerboards, before and after."""
         tile = max(max(view.size_mm) for view in self.views) / 9
         columns: list[tuple[str, tuple[Layer, ...]]] = [
             (f"{self.names[1]} contours on {self.names[0]}, before", (Grey("fixed"), self._moving_lines("before"))),
@@ -100,6 +103,7 @@ class PageBuilder:
         )
 
     def outlines(self) -> Page:
+        """Outlines of the segmentations on the fixed image, before and after."""
         columns = []
         for when in ("before", "after"):
             title = f"Segmentations on {self.names[0]}, {when}" if self._has_moving_labels else "Segmentation"
@@ -118,6 +122,7 @@ class PageBuilder:
         )
 
     def close_up(self) -> Page:
+        """The worst boundary enlarged, or without segmentations the largest deformation."""
         _, moving = self._titles()
         if self.worst is not None:
             name = self.labels.get(self.worst.label, str(self.worst.label))
@@ -146,6 +151,7 @@ class PageBuilder:
         return Page("close-up", title, caption, tuple(rows), legend)
 
     def series(self, count: int = 8) -> Page:
+        """The moving image's contours after registration on `count` axial slices."""
         axial = self.views[0]
         (lower, upper), pixel_mm = self.box, max(axial.size_mm) / 230
         positions = lower[2] + (upper[2] - lower[2]) * (np.arange(count)[::-1] + 0.5) / count
@@ -160,6 +166,7 @@ class PageBuilder:
         )
 
     def gradients(self) -> Page:
+        """Gradient maps of both images and their overlays, before and after."""
         columns: list[tuple[str, tuple[Layer, ...]]] = [
             (f"Gradient map of the {self.names[0]} (fixed)", (Grey("gradient_fixed"),)),
             (f"Gradient map of the {self.names[1]}, after", (Grey("gradient_after"),)),
@@ -180,6 +187,7 @@ class PageBuilder:
         )
 
     def deformation(self) -> Page:
+        """The deformation as a warped grid and as maps."""
         largest = self._largest("displacement", 4.0)
         columns: list[tuple[str, tuple[Layer, ...]]] = [
             ("Grid of the moving image, 10 mm", (Grey("fixed", 0.7), WarpedGrid("field", 10.0, colours.GRID))),

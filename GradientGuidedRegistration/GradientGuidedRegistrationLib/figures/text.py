@@ -37,6 +37,7 @@ def text_mask(text: str, size: int, bold: bool = False) -> tuple[np.ndarray, int
 
 
 def text_width(text: str, size: int, bold: bool = False) -> int:
+    """Width of a line of text in pixels."""
     return text_mask(text, size, bold)[0].shape[1]
 
 

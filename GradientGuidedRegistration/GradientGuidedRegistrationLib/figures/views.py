@@ -52,6 +52,7 @@ class SliceView:
 
     @property
     def axes(self) -> Orientation:
+        """The screen axes of the orientation."""
         return ORIENTATIONS[self.orientation]
 
     @property
@@ -68,6 +69,7 @@ class SliceView:
         return f"{self.orientation.capitalize()}, {letter} {abs(value):.1f} mm"
 
     def at(self, centre: Point, size_mm: tuple[float, float] | None = None, pixel_mm: float | None = None) -> SliceView:
+        """The same orientation elsewhere, around an LPS point; sizes that are None stay."""
         return replace(self, centre=centre, size_mm=size_mm or self.size_mm, pixel_mm=pixel_mm or self.pixel_mm)
 
     def reference(self) -> sitk.Image:

@@ -1,7 +1,8 @@
 """Algebra of displacement fields: a field φ stands for the map x → x + φ(x) of its own grid.
 
 Fields are (B, 3, D, H, W) in voxels, components in array order (D, H, W), unless a docstring says millimetres. All
-sampling is that of `warp`: trilinear, voxel centres, the border value goes on outside.
+sampling is that of `warp`: trilinear, voxel centres, the border value goes on outside. A tensor that is no field, or
+fields on different grids, raise `InputError`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .transformer import warp
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """Return the one field that does both: warp(warp(I, first), second) = warp(I, compose(first, second)).
 
-    As maps of points it is (id + first) ∘ (id + second): compose(first, second)(x) = second(x) + first(x +
-    second(x)).
+    As maps of points it is (id + first) ∘ (id + second):
+    compose(first, second)(x) = second(x) + first(x + second(x)).
 
     Args:
         first, second: (B, 3, D, H, W) in voxels on one grid; B may be 1 for either.
@@ -40,7 +41,8 @@ def exponentiate(velocity: Tensor, steps: int = 7) -> Tensor:
 
     Args:
         velocity: (B, 3, D, H, W) in voxels per unit of time.
-        steps: number of squarings; the flow starts as velocity / 2**steps, which should stay below half a voxel.
+        steps: number of squarings, 0 or more; the flow starts as velocity / 2**steps, which should stay below half a
+            voxel.
 
     Returns:
         (B, 3, D, H, W) in voxels. `exponentiate(-velocity)` is its inverse.
@@ -89,9 +91,8 @@ def resize(displacement: Tensor, shape: Sequence[int], align_corners: bool = Tru
     Args:
         displacement: (B, 3, D, H, W) in voxels of its own grid.
         shape: the new (D, H, W).
-        align_corners: True: the centres of the corner voxels of both grids coincide, values scale by (new − 1) / (old
-            − 1);
-            False: the outer faces of both grids coincide, values scale by new / old.
+        align_corners: True: the centres of the corner voxels of both grids coincide, values scale by
+            (new − 1) / (old − 1); False: the outer faces of both grids coincide, values scale by new / old.
 
     Returns:
         (B, 3, *shape) in voxels of the new grid.

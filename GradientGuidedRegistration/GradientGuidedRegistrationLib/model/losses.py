@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from .transformer import warp
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The value of the objective and of its terms before they are weighted, all scalars.
+    """The value of the objective and of its terms before they are weighted, all scalar tensors.
 
     total: eq. 2.
     terms: "image_similarity" and "smoothness", and for dual-branch networks "gradient_similarity" and
@@ -40,6 +41,8 @@ class RegistrationLoss:
     descriptor: "mind" (eq. 4) or "mind-ssc"; their mean absolute difference is the similarity, eq. 5.
     descriptor_options: radius and dilation, for example; empty for the descriptor's own.
     regularity: "mean-squared", or "sum-of-norms" for eq. 3 to the letter.
+
+    Raises `InputError` for an unknown descriptor or regularity and for a negative weight.
     """
 
     alpha: float = 0.5
@@ -57,13 +60,17 @@ class RegistrationLoss:
             raise InputError(f"The weights {self.alpha}, {self.beta}, {self.gamma} must not be negative.")
 
     @classmethod
-    def preset(cls, name: str, **changes) -> RegistrationLoss:
-        """Return the objective of a preset, "paper-abdomen", "paper-kidney" or "default", with `changes` to it."""
+    def preset(cls, name: str, **changes: Any) -> RegistrationLoss:
+        """Return the objective of a preset, "paper-abdomen", "paper-kidney" or "default", with `changes` to it.
+
+        Raises:
+            InputError: an unknown preset, or a value that cannot be.
+        """
         if name not in PRESETS:
             raise InputError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
         return replace(PRESETS[name], **changes)
 
-    def __call__(self, prediction: Prediction, moving: Tensor, fixed: Tensor, **masks) -> LossTerms:
+    def __call__(self, prediction: Prediction, moving: Tensor, fixed: Tensor, **masks: Tensor | None) -> LossTerms:
         """Return the objective of a prediction for a pair; `masks` as for `of_pair`."""
         return self.of_pair(moving, fixed, **masks)(prediction)
 
@@ -90,6 +97,7 @@ class RegistrationLoss:
         return PairObjective(self, _constant(moving), _constant(fixed), fixed_mask, moving_mask)
 
     def build_descriptor(self) -> Descriptor:
+        """The descriptor with the options of this objective."""
         return DESCRIPTORS[self.descriptor](**self.descriptor_options)
 
 

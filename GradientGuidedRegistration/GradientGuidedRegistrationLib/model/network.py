@@ -58,11 +58,13 @@ class RegistrationNetwork(nn.Module):
         self.options = {"image_channels": image_channels, "backbone": backbone}
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        """Check both images and predict; see the contract of the class."""
         self._check(moving, fixed)
         kind = next(self.parameters()).dtype
         return self.predict(moving.to(kind), fixed.to(kind))
 
     def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        """What a network does with images that are checked and of its parameters' type."""
         raise NotImplementedError
 
     def _check(self, moving: Tensor, fixed: Tensor) -> None:
@@ -88,6 +90,7 @@ class DualBranchNetwork(RegistrationNetwork):
         self.fusion = FUSIONS[fusion]()
 
     def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        """Fig. 2 (a): a branch for the images, one for their gradient maps, and the fusion of what they say."""
         moving_gradient, fixed_gradient = gradient_magnitude(moving), gradient_magnitude(fixed)
 
         image_displacement = self.image_branch(torch.cat([moving, fixed], dim=1))
@@ -108,6 +111,7 @@ class SingleBranchNetwork(RegistrationNetwork):
         self.branch = BACKBONES[backbone]((4 if with_gradients else 2) * image_channels)
 
     def predict(self, moving: Tensor, fixed: Tensor) -> Prediction:
+        """One branch on all that it is to see."""
         if not self.with_gradients:
             return Prediction(self.branch(torch.cat([moving, fixed], dim=1)))
         moving_gradient, fixed_gradient = gradient_magnitude(moving), gradient_magnitude(fixed)

@@ -4,8 +4,8 @@ What makes it fast, without changing the result:
 - the distance is a slice minus a slice, squared and summed along one axis after the other;
 - rows and planes carry a margin of zeros, so a sum over neighbours is a sum of shifted runs of memory;
 - on the CPU one channel of a few planes is worked on at a time, in two buffers that stay in the cache and are used
-again
-  (new memory costs more than the arithmetic); on a GPU whole volumes of several channels are, as launches cost more;
+  again (new memory costs more than the arithmetic); on a GPU whole volumes of several channels are, as launches cost
+  more;
 - the derivative is written out, and computes again what automatic differentiation would keep.
 """
 
@@ -66,10 +66,12 @@ class PatchDistances:
         return self.height + 2 * self.margin, self.width + 2 * self.margin
 
     def slabs(self) -> Iterator[slice]:
+        """The slabs of planes to work on, one after the other."""
         for start in range(0, self.depth, self.planes):
             yield slice(start, min(start + self.planes, self.depth))
 
     def groups(self) -> Iterator[slice]:
+        """The groups of channels to work on, one after the other."""
         count = len(self.pairs)
         for start in range(0, count, self.channels):
             yield slice(start, min(start + self.channels, count))

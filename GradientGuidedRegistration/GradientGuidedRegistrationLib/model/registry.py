@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..errors import InputError
 from .network import DualBranchNetwork, RegistrationNetwork, SingleBranchNetwork
@@ -16,7 +17,7 @@ NETWORKS: dict[str, Callable[..., RegistrationNetwork]] = {
 }
 
 
-def build_network(name: str, **options) -> RegistrationNetwork:
+def build_network(name: str, **options: Any) -> RegistrationNetwork:
     """Return an untrained network, which moves nothing yet, by the name of its row in Table 1.
 
     Args:

@@ -61,6 +61,7 @@ class Descriptor:
         return _describe(image, self, mask.expand(image.shape[0], -1, -1, -1, -1))[0]
 
     def distances_of(self, volume: Tensor, mask: Tensor | None = None) -> PatchDistances:
+        """The patch distances of one volume (D, H, W) for this descriptor's pairs."""
         return PatchDistances(volume, self.pairs, self.radius, self.dilation, mask)
 
 
@@ -180,9 +181,9 @@ def _differentiate(
 class _Upstream:
     """Derivative of Σ gradient · features with respect to the patch distances, (C, P, H, W), channel by channel.
 
-    With features m = exp(−t / V), t the distance less the smallest of the voxel and V the mean of t:
-    dm/dt of the channel itself, the share of every channel in V where V is free, and the smallest one's share in all
-    t.
+    With features m = exp(−t / V), t the distance less the smallest of the voxel and V the mean of t, it has three
+    parts: dm/dt of the channel itself, the share of every channel in V where V is free, and that of the smallest
+    distance in all t.
     """
 
     def __init__(self, features: Tensor, scale: Tensor, is_free: Tensor, gradient: Tensor, has_minimum: bool) -> None:

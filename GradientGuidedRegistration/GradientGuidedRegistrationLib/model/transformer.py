@@ -16,9 +16,8 @@ def warp(image: Tensor, displacement: Tensor, mode: str = "bilinear") -> Tensor:
     """Return `warped(x) = image(x + displacement(x))`.
 
     Voxel centres are the sampling points (align_corners=True) and outside the grid the border value goes on.
-    Coordinates are
-    float32 or wider, whatever the type of the image and under autocast too: half precision cannot tell voxel 1000
-        from 1001.
+    Coordinates are float32 or wider, whatever the type of the image and under autocast too: bfloat16 cannot tell
+    voxel 256 from voxel 257.
 
     Args:
         image: (B, C, D, H, W), any floating-point type.

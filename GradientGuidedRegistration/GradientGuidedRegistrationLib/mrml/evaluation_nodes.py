@@ -55,6 +55,9 @@ def compare_nodes(
     Returns:
         The value of `evaluation.compare_labels`, one entry a match ("1", "2", …) with "matched_by" in addition.
         Overlapping segments are each compared whole.
+
+    Raises:
+        InputError: as `structures_of`, or there is no structure in either node.
     """
     if matches is None:
         matches = match_structures(
@@ -139,7 +142,11 @@ def plot_nodes_from_table(tableNode: Any, measure: str, scene: Any) -> Any:
 
 
 def export_csv(comparison: Mapping[str, Any], path: str | Path) -> Path:
-    """Write the comparison as comma-separated text (UTF-8), whole or not at all."""
+    """Write the comparison as comma-separated text (UTF-8), whole or not at all; returns the path.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")
     try:

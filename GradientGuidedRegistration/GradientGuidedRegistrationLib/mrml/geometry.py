@@ -42,7 +42,7 @@ def result_above(node: Any) -> Any:
 
 
 def parent_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
-    """(4, 4) RAS matrix of the transforms above a node. Non-linear ones are refused with an `InputError`.
+    """(4, 4) RAS matrix of the transforms above a node. Non-linear and singular ones are refused with an `InputError`.
 
     With `before_registration`, transforms count only up to the result of an earlier registration: that is where the
     node was before it was registered.

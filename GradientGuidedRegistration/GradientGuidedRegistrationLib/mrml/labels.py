@@ -48,6 +48,9 @@ def labels_from_node(
 
     Returns:
         Integer image: the node's own type, or UInt16 for a segmentation.
+
+    Raises:
+        InputError: as `structures.structures_of`.
     """
     if node is None:
         raise InputError("No segmentation or label map is selected.")
@@ -94,6 +97,10 @@ def carry_labels(
         reference: the fixed image, LPS mm; any grid will do.
         name: wanted name; made unique in the scene.
         before_registration: leave out the result of an earlier registration that the node is under.
+
+    Raises:
+        InputError: as `structures.structures_of`.
+
     """
     if node is None:
         raise InputError("No segmentation or label map is selected.")
@@ -135,7 +142,11 @@ def label_map_image(node: Any, before_registration: bool) -> sitk.Image:
 
 
 def with_label_images(node: Any) -> Any:
-    """The node's segmentation with label images in it: a copy where they have to be made, the node stays as it was."""
+    """The node's segmentation with label images in it: a copy where they have to be made, the node stays as it was.
+
+    Raises:
+        InputError: no segments, or none that can be converted.
+    """
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
         raise InputError(f"The segmentation '{node.GetName()}' has no segments.")

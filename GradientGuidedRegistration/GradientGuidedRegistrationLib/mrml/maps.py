@@ -110,6 +110,9 @@ def split(fixed: sitk.Image, warped: sitk.Image, axis: int = 0, share: float = 0
         axis: of the patient, across which the plane lies: 0, 1 or 2 for LPS. `fixed` is on the patient's right, front
             or lower side of it, `warped` on the other.
         share: 0 to 1, where the plane is in the extent of `fixed` along that axis.
+
+    Raises:
+        InputError: a share below 0 or above 1.
     """
     if not 0.0 <= share <= 1.0:
         raise InputError(f"The split is at {share:g} of the image; give 0 to 1.")

@@ -14,6 +14,9 @@ def move_into(source: Any, target: Any) -> Any:
     """Give `target` the content of `source`, a node of the same class, take `source` out of the scene, return `target`.
 
     The name, the ID and the place of `target` in the scene stay; None as a target returns `source` as it is.
+
+    Raises:
+        InputError: nodes of different classes.
     """
     if target is None or target is source or source is None:
         return source
@@ -62,6 +65,9 @@ def apply_to(node: Any, transform_node: Any) -> None:
 
     What belongs to the moving volume goes under the transform of the result, what belongs to the fixed volume under its
     inverse; in both cases the node's points then lie where the other volume shows them.
+
+    Raises:
+        InputError: the transform is itself under a result, or is the node.
     """
     if node is transform_node or result_above(transform_node) is not None:
         raise InputError(f"'{transform_node.GetName()}' is itself under a result; take it out and try again.")

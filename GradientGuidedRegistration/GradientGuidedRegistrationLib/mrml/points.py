@@ -13,12 +13,20 @@ from .transaction import all_or_nothing
 
 
 def points_from_markups(node: Any) -> np.ndarray:
-    """(N, 3) world positions in LPS mm of the placed control points, parent transforms of any kind applied."""
+    """(N, 3) world positions in LPS mm of the placed control points, parent transforms of any kind applied.
+
+    Raises:
+        InputError: not a markups node.
+    """
     return _positions(node) * [-1.0, -1.0, 1.0]
 
 
 def markups_from_points(points: np.ndarray, name: str, scene: Any, labels: Sequence[str] = ()) -> Any:
-    """A new point list of (N, 3) positions in LPS mm; `labels` names the points, in order."""
+    """A new point list of (N, 3) positions in LPS mm; `labels` names the points, in order.
+
+    Raises:
+        InputError: NaN or infinite coordinates.
+    """
     ras = np.asarray(points, dtype=float).reshape(-1, 3) * [-1.0, -1.0, 1.0]
     if not np.isfinite(ras).all():
         raise InputError(f"The points for '{name}' hold NaN or infinite coordinates.")
@@ -38,6 +46,9 @@ def carry_points(node: Any, transform: sitk.Transform, name: str, scene: Any) ->
 
     The field of a result maps points of the **fixed** image to the moving one; its inverse maps points of the moving
     image to the fixed one. Labels and descriptions are kept.
+
+    Raises:
+        InputError: not a markups node.
     """
     points = [transform.TransformPoint(point.tolist()) for point in points_from_markups(node)]
     placed = _placed(node)

@@ -112,6 +112,7 @@ class PipelineVolume:
         return getattr(self._volume, name)
 
     def grey(self, view: Any) -> np.ndarray:
+        """The slice through the window, float32 (height, width) in [0, 255]; 0 outside the image."""
         return np.where(self._volume.visible(view), self._pipeline.grey(self._volume, view), 0)
 
 

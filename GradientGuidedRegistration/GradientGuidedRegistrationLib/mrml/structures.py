@@ -54,6 +54,7 @@ class Match:
 
     @property
     def name(self) -> str:
+        """The fixed structure's name, else the moving one's."""
         return (self.fixed or self.moving).name  # type: ignore[union-attr]
 
 
@@ -65,7 +66,8 @@ def structures_of(node: Any, *, before_registration: bool = False) -> list[Struc
             `labels_from_node`.
 
     Raises:
-        InputError: no node, no segments, fractions in a label map.
+        InputError: no node, no segments or none that can be converted, fractions in a label map, a non-linear or
+            singular transform above the node.
     """
     if node is None:
         raise InputError("No segmentation or label map is selected.")

@@ -26,6 +26,9 @@ def transform_node_from_field(
             grid VTK continues the border vector.
         name: wanted name; made unique in the scene.
         fixedNode, movingNode: remembered as the references `spatialRegistrationFixed` and `spatialRegistrationMoving`.
+
+    Raises:
+        InputError: not a 3-D image of three components.
     """
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
         raise InputError("A displacement field is a 3-D image with three components a voxel.")
@@ -72,6 +75,9 @@ def transform_from_node(node: Any, reference: sitk.Image | None = None) -> sitk.
 
     Returns:
         LPS mm, fixed to moving: an `AffineTransform` for a linear node, else a `DisplacementFieldTransform`.
+
+    Raises:
+        InputError: not a transform node, a singular one, or a non-linear one without `reference`.
     """
     if node is None or not node.IsA("vtkMRMLTransformNode"):
         raise InputError("A transform node is needed.")

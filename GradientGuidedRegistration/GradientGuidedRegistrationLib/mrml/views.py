@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import InputError
+
 THREE_UP_LAYOUT = 8701  # above Slicer's own numbers
 _THREE_UP = (
     '<layout type="horizontal" split="true">'
@@ -96,11 +98,14 @@ def show_deformation(transformNode: Any, mode: str = "grid", spacing_mm: float =
 
     Returns:
         The transform's display node.
+
+    Raises:
+        InputError: an unknown mode.
     """
     transformNode.CreateDefaultDisplayNodes()
     display = transformNode.GetDisplayNode()
     if mode not in ("grid", "glyphs", "off"):
-        raise ValueError(f"Unknown mode {mode!r}; choose grid, glyphs or off.")
+        raise InputError(f"Unknown mode {mode!r}; choose grid, glyphs or off.")
     shown = mode != "off"
     display.SetVisibility(shown)
     display.SetVisibility2D(shown)
@@ -132,6 +137,7 @@ class ViewState:
 
     @classmethod
     def capture(cls, scene: Any) -> ViewState:
+        """Remember what the slice views of a scene show, and their layout."""
         layouts = _nodes(scene, "vtkMRMLLayoutNode")
         return cls(
             layouts[0].GetViewArrangement() if layouts else None,
@@ -148,6 +154,7 @@ class ViewState:
         )
 
     def restore(self, scene: Any) -> None:
+        """Show it again."""
         for node in slice_composites(scene):
             state = self.composites.get(node.GetID())
             if state is None:

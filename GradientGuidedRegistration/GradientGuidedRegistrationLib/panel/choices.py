@@ -17,6 +17,7 @@ class Initialization(Enum):
     AFFINE = "affine"
 
     def label(self) -> str:
+        """What the user reads."""
         return {"none": _("None: the volumes are already aligned"), "rigid": _("Rigid"),
                 "affine": _("Affine")}[self.value]  # fmt: skip
 
@@ -30,6 +31,7 @@ class Quality(Enum):
     OFF = 0
 
     def label(self) -> str:
+        """What the user reads."""
         return {15: _("Fast"), None: _("Balanced"), 120: _("Best"), 0: _("Off: the network alone")}[self.value]
 
 
@@ -43,6 +45,7 @@ class Model(Enum):
     NONE = "none"
 
     def label(self) -> str:
+        """What the user reads."""
         return {"gated": _("Gradient-guided, gated fusion"), "average": _("Gradient-guided, average fusion"),
                 "vm-concat": _("VoxelMorph with gradient maps"), "vm": _("VoxelMorph"),
                 "none": _("None: refinement alone")}[self.value]  # fmt: skip
@@ -57,6 +60,7 @@ class Device(Enum):
     MPS = "mps"
 
     def label(self) -> str:
+        """What the user reads."""
         return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")}[self.value]
 
 

@@ -6,10 +6,10 @@ from ..errors import InputError
 
 
 def pick_device(name: str) -> str:
-    """Return "cpu", "cuda" or "mps" for a wish; "auto" takes a CUDA device where there is one.
+    """Return the device to use, "cpu", "cuda" or "mps"; "auto" takes CUDA where there is one, else the CPU.
 
     Raises:
-        InputError: when the device that is asked for is not there.
+        InputError: an unknown device, or one that this machine does not have.
     """
     import torch
 

@@ -42,6 +42,10 @@ def assemble(
 def inverse(field: sitk.Image, iterations: int = 60) -> tuple[sitk.Image, dict[str, float]]:
     """Return the inverse of a displacement field on its own grid, and how far it is from being one.
 
+    Args:
+        field: vector image, LPS mm, fixed to moving points, on an isotropic grid.
+        iterations: upper bound on those of `model.invert`.
+
     Returns:
         The moving-to-fixed field (vector float32, LPS mm), and the residual |x + v(x) + u(x + v(x)) − x| in mm over
         the grid: {"mean", "p99", "max"}.

@@ -24,6 +24,7 @@ class Grid:
 
     @classmethod
     def of(cls, image: sitk.Image) -> Grid:
+        """The grid of the voxel centres of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     @property

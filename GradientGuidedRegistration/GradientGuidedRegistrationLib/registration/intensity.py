@@ -35,6 +35,9 @@ def normalize(image: sitk.Image) -> Normalized:
 
     Voxels outside the scanner's field of view (CT padding below -1100 HU, constant padding around a box) are marked
     invalid and take the value of air or background.
+
+    Args:
+        image: scalar 3-D image in scanner units, HU for a CT.
     """
     values = sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
     valid = measured(image)

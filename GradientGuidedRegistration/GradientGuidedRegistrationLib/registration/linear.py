@@ -37,6 +37,7 @@ class Level:
 
     @classmethod
     def at(cls, fixed: Normalized, moving: Normalized, spacing: float, outer: sitk.Transform | None = None) -> Level:
+        """Both images on grids of `spacing` mm along their own axes."""
         images = []
         for normalized in (fixed, moving):
             grid = enclosing_grid(normalized.valid, spacing)

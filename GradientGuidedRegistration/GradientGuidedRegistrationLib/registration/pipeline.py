@@ -54,7 +54,11 @@ def register(
         progress: called as ``progress(step, fraction)`` with the fraction of the whole work done; may raise
             `Cancelled`.
 
+    Returns:
+        The field with all that was found out about it.
+
     Raises:
+
         InputError: for images that cannot be registered; see `files.check_content` and `linear.align`.
     """
     run = _Run(settings, progress or (lambda step, fraction: None))

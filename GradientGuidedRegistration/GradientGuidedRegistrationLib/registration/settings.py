@@ -40,6 +40,9 @@ class Settings:
         device: "auto", "cpu", "cuda" or "mps".
         seed: seed of everything random.
         inverse: also compute the inverse field.
+
+    Raises:
+        InputError: a value of another type or out of range.
     """
 
     method: str = "gated"

@@ -37,7 +37,7 @@ class Job:
 
 
 def write_job(job: Job, folder: str | Path) -> None:
-    """Write a job as a new folder."""
+    """Write a job as a new folder. Raises `OSError` where it cannot be written."""
     with replacing_folder(folder) as part:
         for name in ("fixed", "moving", "fixed_mask", "moving_mask"):
             _write_image(getattr(job, name), part / f"{name}.mha")
@@ -74,7 +74,11 @@ def read_settings(folder: str | Path) -> Settings:
 
 
 def write_result(result: Result, folder: str | Path) -> None:
-    """Write a result as a new folder; it appears under its name only when it is whole."""
+    """Write a result as a new folder; it appears under its name only when it is whole.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     with replacing_folder(folder) as part:
         for name in _FIELDS:
             _write_image(getattr(result, name), part / f"{name}.mha")

@@ -43,11 +43,12 @@ class Mismatch(NamedTuple):
 def expected_error(mismatch: Mismatch, mutual_information: float) -> sitk.Image:
     """Return the error in mm that a registration must be expected to have, float32 on the grid of ``mismatch``.
 
+    Where nothing was measured nearby, the mean mismatch of the pair stands in.
+
     Args:
         mismatch: after the registration.
         mutual_information: of the pair after the registration, in nats, see `linear.Level`.
 
-    Where nothing was measured nearby, the mean mismatch of the pair stands in.
     """
     values, weight, _, grid = mismatch
     radius = max(round((NEIGHBOURHOOD_MM / grid.spacing[0] - 1) / 2), 1)

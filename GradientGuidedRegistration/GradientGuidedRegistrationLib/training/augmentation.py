@@ -1,6 +1,4 @@
-"""Variations of a pair that keep it a pair: flips, contrast, and for own files a small random warp of the moving
-image.
-"""
+"""Variations of a pair that keep it a pair: flips, contrast, and for own files a small warp of the moving image."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ class Case:
     Attributes:
         fixed, moving: intensities in [0, 1], float32.
         fixed_mask, moving_mask: 1 where the scanner has measured, or None.
-        fixed_labels, moving_labels: uint8 or None; 0 is background.
-        displacement: the true field (B, 3, D, H, W) in voxels, or None.
+        fixed_labels, moving_labels: integers or None; 0 is background.
+        displacement: the true field (B, 3, D, H, W) in voxels of array order, fixed to moving points, or None.
         spacing: mm (D, H, W).
         names: names of the pairs in the batch.
         label_names: name by label value, of the labels that are scored.

@@ -63,8 +63,7 @@ def write_settings(folder: Path, settings: TrainingSettings) -> None:
 
 
 class RunFolder:
-    """The folder of a run, locked while the run lasts. The operating system frees the lock of a process that was
-    killed.
+    """The folder of a run, locked while the run lasts; the operating system frees the lock of a killed process.
 
     Raises:
         InputError: the folder cannot be written, another run is writing into it, it holds a run that is not to be

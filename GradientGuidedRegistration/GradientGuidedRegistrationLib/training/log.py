@@ -127,9 +127,7 @@ class Board:
 
 
 class ProgressBar:
-    """One line on the terminal: steps, loss, time for a step, time left. In a log file, a line at most every ten
-    seconds.
-    """
+    """One line on the terminal: steps, loss, time for a step, time left; in a log file, a line every ten seconds."""
 
     def __init__(self, steps: int, first: int, enabled: bool):
         self.steps, self.first, self.enabled = steps, first, enabled

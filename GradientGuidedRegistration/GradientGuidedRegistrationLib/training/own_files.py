@@ -115,9 +115,7 @@ def _newest(path: Path) -> int:
 
 
 def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> dict[str, np.ndarray]:
-    """Both images in [0, 1] on an isotropic grid along the fixed image's axes, with masks and labels, as arrays (D,
-    H, W).
-    """
+    """Arrays (D, H, W): both images in [0, 1] on an isotropic grid along the fixed image's axes, masks and labels."""
     import SimpleITK as sitk
 
     from ..registration.files import check_content, read_image, read_labels

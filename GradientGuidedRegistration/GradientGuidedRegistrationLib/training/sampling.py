@@ -1,6 +1,4 @@
-"""The data of each step: a function of the step, the rank and the settings, so that a resumed run sees what it would
-have seen.
-"""
+"""The data of each step: a function of step, rank and settings, so that a resumed run sees what it would have seen."""
 
 from __future__ import annotations
 

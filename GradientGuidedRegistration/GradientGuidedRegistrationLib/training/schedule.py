@@ -6,9 +6,7 @@ import math
 
 
 def learning_rate(step: int, steps: int, peak: float, schedule: str) -> float:
-    """Learning rate of step `step` (from 0): constant, or a short linear warm-up and a cosine down to 2 % of the
-    peak.
-    """
+    """Learning rate of a step (from 0): constant, or a short linear warm-up and a cosine down to 2 % of the peak."""
     if schedule == "constant":
         return peak
     warm_up = max(1, round(0.02 * steps))

@@ -1,16 +1,17 @@
-"""What a training is asked to do, as one value that can be checked, stored with the run and compared when it is
-resumed.
-"""
+"""What a training is asked to do, as one value that is checked, stored with the run and compared when it is resumed."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..registration.settings import INITIALIZATIONS, METHODS
+
+if TYPE_CHECKING:
+    from ..model import RegistrationLoss
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -57,6 +58,9 @@ class TrainingSettings:
         weights: weights file to start from instead of random ones.
         time_limit: stop with a checkpoint after so many minutes; 0 for none.
         resume: continue the run that is in `output`.
+
+    Raises:
+        InputError: an unknown name, or a number out of range.
     """
 
     output: Path
@@ -145,8 +149,8 @@ class TrainingSettings:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"The seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
 
-    def loss(self):
-        """The objective of the run, a `RegistrationLoss`."""
+    def loss(self) -> RegistrationLoss:
+        """The objective of the run."""
         from ..model import RegistrationLoss
 
         changes = {name: getattr(self, name) for name in ("alpha", "beta", "gamma", "descriptor")}

@@ -1,6 +1,4 @@
-"""How good a network is on cases with labels: Dice, ASD, folding, and the error of the field where the truth is
-known.
-"""
+"""How good a network is on cases with labels: Dice, ASD, folding, and the field's error where the truth is known."""
 
 from __future__ import annotations
 

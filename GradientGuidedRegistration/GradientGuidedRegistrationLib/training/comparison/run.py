@@ -18,6 +18,7 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
     """Compute Table 1 and write it to `settings.output` after each case, so that an interruption loses one case.
 
     Args:
+        settings: what to compare, and where to write.
         progress: called as progress("<case>: <method>", fraction); may raise `Cancelled`.
 
     Raises:

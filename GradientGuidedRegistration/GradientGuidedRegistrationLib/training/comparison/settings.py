@@ -25,6 +25,9 @@ class EvaluationSettings:
         organs: names of the labels that get columns of their own.
         initialization: linear alignment before the deformable part: "none", "rigid" or "affine".
         device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        InputError: an unknown name, a number out of range, or no folder of weights.
     """
 
     output: Path

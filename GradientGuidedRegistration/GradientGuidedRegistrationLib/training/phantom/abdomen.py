@@ -1,9 +1,8 @@
 """A labelled abdomen, its anatomy drawn from a seed.
 
 The anatomy is a function of space: it can be asked for the tissue at any point, so that the deformed image is as sharp
-    as the other.
-Coordinates are body units (z superior, y posterior, x left; 1 = half the width of the body), the patient lies on the
-back.
+as the other. Coordinates are body units (z superior, y posterior, x left; 1 = half the width of the body); the patient
+is supine.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ MINIMUM_JACOBIAN = 0.08
 def draw_deformation(
     d: Draws, points: torch.Tensor, unit: float, zoom: float = 1.0, strength: float = 1.0, rigid: float = 1.0
 ) -> torch.Tensor:
-    """A random displacement field (1, 3, D, H, W) in voxels, from points of the fixed grid to points of the moving
-    grid.
+    """A random displacement field (1, 3, D, H, W) in voxels, from points of the fixed grid to the moving grid.
 
     Args:
         points: (3, D, H, W) in body units, the positions of the fixed grid's voxels.
@@ -55,9 +54,7 @@ def draw_deformation(
 
 
 def _breathing(d: Draws, p: torch.Tensor) -> torch.Tensor:
-    """Organs glide along the abdominal wall, which hardly moves up and down: a steep but continuous shear at the
-    wall.
-    """
+    """Organs glide along the abdominal wall, which hardly moves: a steep but continuous shear there."""
     amplitude = d.normal(0, 0.085)
     belly = 0.35 * amplitude + d.normal(0, 0.02)
     depth, width, edge = d.uniform(0.50, 0.58), d.uniform(0.78, 0.86), d.uniform(0.05, 0.09)
@@ -71,9 +68,7 @@ def _breathing(d: Draws, p: torch.Tensor) -> torch.Tensor:
 
 
 def _insufflation(d: Draws, p: torch.Tensor) -> torch.Tensor:
-    """The front of the abdomen is lifted, and what lies under it is pressed back and aside; in some of the cases
-    only.
-    """
+    """In some cases, the front of the abdomen is lifted, and what lies under it is pressed back and aside."""
     if not d.chance(0.35):
         return torch.zeros_like(p)
     lift = d.uniform(0.04, 0.11) * (1.0 if d.chance(0.5) else -1.0)

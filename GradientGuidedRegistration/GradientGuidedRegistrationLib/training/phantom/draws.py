@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
+
+T = TypeVar("T")
 
 
 class Draws:
@@ -34,7 +39,7 @@ class Draws:
         """True with the given probability."""
         return float(torch.rand((), generator=self._cpu)) < probability
 
-    def choice(self, options):
+    def choice(self, options: Sequence[T]) -> T:
         """One of a sequence."""
         return options[self.integer(0, len(options) - 1)]
 

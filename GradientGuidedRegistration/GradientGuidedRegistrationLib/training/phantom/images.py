@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -49,8 +50,8 @@ def phantom_images(
     fixed_scan: Scan | None = None,
     moving_scan: Scan | None = None,
     misalignment: float = 0.0,
-    **options,
-) -> dict:
+    **options: Any,
+) -> dict[str, Any]:
     """Generate pair number `seed` as SimpleITK images in LPS mm.
 
     Args:
@@ -59,13 +60,16 @@ def phantom_images(
         fixed_scan, moving_scan: geometries instead of those of `geometry`.
         misalignment: size of a rigid displacement of the patient between the scans: mm of shift and degrees of
             rotation.
-        options: as for `phantom_pair`.
+        seed, shape, spacing, kind, device, options: as for `phantom_pair`.
 
     Returns:
         fixed, moving: float32 images (MR in scanner units, CT in HU); fixed_labels, moving_labels: uint8 images;
         field: vector float64 image over the fixed image's field of view, LPS mm, from fixed to moving points, the one
         that `sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field))` takes; label_names: dict;
         description: dict.
+
+    Raises:
+        InputError: an unknown geometry, or as for `phantom_pair`.
     """
     pair = phantom_pair(seed, shape, spacing, kind, device, **options)
     d = Draws(seed + 7_000_003)
@@ -153,9 +157,7 @@ def _scan_grid(common: sitk.Image, scan: Scan) -> sitk.Image:
 
 
 def _resampled_field(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
-    """The field on the region of `grid` and a little more, no coarser than it was. LPS vectors do not change with
-    the axes.
-    """
+    """The field on the region of `grid` and a little more, no coarser than it was; LPS vectors need no turning."""
     spacing = field.GetSpacing()[0]
     size = [int(math.ceil(n * s / spacing)) + 8 for n, s in zip(grid.GetSize(), grid.GetSpacing())]
     axes = np.array(grid.GetDirection()).reshape(3, 3)

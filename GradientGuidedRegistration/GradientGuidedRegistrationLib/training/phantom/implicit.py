@@ -21,7 +21,9 @@ def ellipsoid(points: torch.Tensor, centre: Sequence[float], radii: Sequence[flo
     return (r - 1.0) * min(radii)
 
 
-def superellipse(points: torch.Tensor, half_depth: float, half_width, power: float = 2.4) -> torch.Tensor:
+def superellipse(
+    points: torch.Tensor, half_depth: float, half_width: float | torch.Tensor, power: float = 2.4
+) -> torch.Tensor:
     """Cylinder along z whose section is a rounded rectangle: the outline of a trunk. `half_width` may vary with z."""
     y, x = points[1] / half_depth, points[2] / half_width
     r = (y.abs().pow(power) + x.abs().pow(power)).clamp_min(1e-8).pow(1.0 / power)

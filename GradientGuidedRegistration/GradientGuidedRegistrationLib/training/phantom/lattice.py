@@ -11,9 +11,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Lattice:
-    """Values (1, C, d, h, w) over the box from `low` to `high` (z, y, x in body units); outside, the border value
-    holds.
-    """
+    """Values (1, C, d, h, w) from `low` to `high` (z, y, x in body units); outside, the border value goes on."""
 
     values: torch.Tensor
     low: tuple[float, float, float]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from .draws import Draws
 from .tissues import TISSUES
 
+if TYPE_CHECKING:
+    from .mr import MrProtocol
+
 
 @dataclass(frozen=True)
 class Material:
-    """Properties by tissue index, each (N,): CT numbers and texture (HU), MR densities and times, MR texture
-    (relative).
-    """
+    """Properties by tissue, each (N,): CT numbers and texture in HU, MR densities, times in ms, relative texture."""
 
     hu: torch.Tensor
     ct_texture: torch.Tensor
@@ -24,7 +26,7 @@ class Material:
     fat: torch.Tensor
     mr_texture: torch.Tensor
 
-    def mr_signals(self, protocol) -> tuple[torch.Tensor, torch.Tensor]:
+    def mr_signals(self, protocol: MrProtocol) -> tuple[torch.Tensor, torch.Tensor]:
         """The signals of water and of fat for a protocol, each (N,)."""
         from .mr import spin_signal
 
@@ -45,9 +47,7 @@ class Material:
 
     @classmethod
     def of_patient(cls, d: Draws, phase: str) -> Material:
-        """The table of tissues for one patient, scanned by CT in a contrast phase ('none', 'arterial', 'portal',
-        'delayed').
-        """
+        """The table of tissues for one patient, scanned by CT in a contrast phase of `ct.PHASES`."""
         rows = []
         column = {"arterial": 0, "portal": 1, "delayed": 2}.get(phase)
         timing = d.uniform(0.6, 1.25)

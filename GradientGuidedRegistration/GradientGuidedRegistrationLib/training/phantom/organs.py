@@ -1,5 +1,4 @@
-"""Soft organs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's
-proportions.
+"""Soft organs of the phantom. Functions paint on a `Canvas`; `body` holds the patient's proportions.
 
 `inside` is the distance to the inside of the muscular wall, `detail` (3, D, H, W) fine noise. Each organ is evaluated
 in a window of the canvas around it.
@@ -8,12 +7,16 @@ in a window of the canvas around it.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from . import implicit as shape
 from .canvas import Canvas
 from .draws import Draws
+
+if TYPE_CHECKING:
+    from .abdomen import Abdomen
 
 
 def draw_tumours(d: Draws) -> list[tuple[list[float], list[float]]]:
@@ -26,7 +29,7 @@ def draw_tumours(d: Draws) -> list[tuple[list[float], list[float]]]:
     return found
 
 
-def cavity(body, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> None:
+def cavity(body: Abdomen, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> None:
     """Visceral fat with septa and mesenteric vessels, and the bowel in it."""
     canvas.paint(inside, "visceral fat")
     canvas.paint(detail[0].abs() * 0.06 - 0.003, "septum", where=inside < 0)
@@ -41,7 +44,7 @@ def cavity(body, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> 
     canvas.paint(torch.maximum(lumen + 0.01, gas), "bowel gas", where=inside < -0.04)
 
 
-def psoas_and_back(body, canvas: Canvas) -> None:
+def psoas_and_back(body: Abdomen, canvas: Canvas) -> None:
     """Psoas muscles beside the spine, erector muscles behind it."""
     canvas, p = canvas.window((-9, 0.1, -0.45), (9, 9, 0.45))
     depth = 0.5 * body.half_depth
@@ -57,7 +60,7 @@ def psoas_and_back(body, canvas: Canvas) -> None:
         canvas.paint((back - 0.55).abs() * 0.1 - 0.004, "visceral fat", where=back < 0.8)
 
 
-def diaphragm(body, p: torch.Tensor) -> torch.Tensor:
+def diaphragm(body: Abdomen, p: torch.Tensor) -> torch.Tensor:
     """Height of the diaphragm over (y, x): two domes, the right one higher."""
     depth = torch.exp(-((p[1] / 0.5) ** 2))
     right = torch.exp(-(((p[2] + 0.42) / 0.42) ** 2))
@@ -65,7 +68,7 @@ def diaphragm(body, p: torch.Tensor) -> torch.Tensor:
     return body.dome - 0.42 + 0.44 * depth * torch.maximum(right, 0.90 * left)
 
 
-def chest(body, canvas: Canvas, inside: torch.Tensor) -> None:
+def chest(body: Abdomen, canvas: Canvas, inside: torch.Tensor) -> None:
     """Lungs above the diaphragm, fat of the mediastinum, heart."""
     canvas, p, inside = canvas.window((body.dome - 0.5, -9, -9), (9, 9, 9), inside)
     above = diaphragm(body, p) - p[0]
@@ -81,12 +84,12 @@ def chest(body, canvas: Canvas, inside: torch.Tensor) -> None:
     canvas.paint(torch.maximum(heart, above - 0.01), "heart", where=inside < -0.03)
 
 
-def _room(body, p: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+def _room(body: Abdomen, p: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Distance to the space below the diaphragm and inside the wall."""
     return torch.maximum(inside + 0.02, p[0] - diaphragm(body, p) + 0.035)
 
 
-def stomach_and_spleen(body, canvas: Canvas, inside: torch.Tensor) -> None:
+def stomach_and_spleen(body: Abdomen, canvas: Canvas, inside: torch.Tensor) -> None:
     """Stomach with wall, content and gas in front; spleen with its hilum."""
     canvas, p, inside = canvas.window((-0.15, -0.65, -0.2), (0.75, 0.6, 0.95), inside)
     room = _room(body, p, inside)
@@ -106,7 +109,7 @@ def stomach_and_spleen(body, canvas: Canvas, inside: torch.Tensor) -> None:
     canvas.paint(torch.maximum(shape.smooth_cut(spleen, hilum, 0.05), room), "spleen")
 
 
-def liver(body, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> None:
+def liver(body: Abdomen, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> None:
     """Two lobes with vessels and tumours, and the gallbladder under them."""
     canvas, p, inside, detail = canvas.window((-0.45, -0.7, -0.95), (0.9, 0.65, 0.6), inside, detail)
     k, room = body.size["liver"], _room(body, p, inside)
@@ -132,7 +135,7 @@ def liver(body, canvas: Canvas, inside: torch.Tensor, detail: torch.Tensor) -> N
     canvas.paint(torch.maximum(bladder, room), "gallbladder")
 
 
-def kidneys(body, canvas: Canvas) -> None:
+def kidneys(body: Abdomen, canvas: Canvas) -> None:
     """Cortex, pyramids of the medulla, fat of the sinus, and the fat capsule that keeps the bowel away."""
     for side, name, z in ((1.0, "left", -0.05), (-1.0, "right", -0.14)):
         k, tilt = body.size[f"kidney {name}"], side * body.tilt[name]
@@ -153,7 +156,7 @@ def kidneys(body, canvas: Canvas) -> None:
         part.paint(shape.ellipsoid(p, hilum, [0.13 * k, 0.05 * k, 0.10 * k], tilt=tilt), "visceral fat")
 
 
-def great_vessels(body, canvas: Canvas) -> None:
+def great_vessels(body: Abdomen, canvas: Canvas) -> None:
     """Aorta and inferior vena cava with the vessels of the kidneys."""
     k, depth = body.size["vessel"], 0.5 * body.half_depth - 0.135
     canvas, p = canvas.window((-9, depth - 0.15, -0.45), (9, 0.35, 0.45))

@@ -136,9 +136,7 @@ def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, p
 
 
 def body_points(shape: tuple[int, int, int], unit: float, zoom: float, d: Draws) -> torch.Tensor:
-    """Positions (3, D, H, W) of the voxels in body units. A field of view of a part of the body is centred anywhere
-    in it.
-    """
+    """Positions (3, D, H, W) of the voxels in body units; a field of view of a part of the body lies anywhere in it."""
     axes = []
     for size, reach in zip(shape, (0.7, 0.35, 0.65)):
         centre = d.normal(0, 0.03) + d.uniform(-1, 1) * reach * (1.0 - 1.0 / zoom)

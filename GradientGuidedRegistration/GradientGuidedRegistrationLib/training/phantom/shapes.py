@@ -1,5 +1,4 @@
-"""Contrast-free random shapes: blobs of every size with random contrast, so that a network learns edges and not
-anatomy.
+"""Blobs of every size with random contrast, from which a network learns edges and not anatomy.
 
 After the idea of SynthMorph (Hoffmann et al., IEEE TMI 2022): the label at a point is the strongest of several smooth
 noise fields.

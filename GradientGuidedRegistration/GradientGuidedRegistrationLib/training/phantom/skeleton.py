@@ -1,15 +1,18 @@
-"""Spine and ribs of the phantom. Functions paint on a `Canvas`; `body` is the `Abdomen` that holds the patient's
-proportions.
-"""
+"""Spine and ribs of the phantom. Functions paint on a `Canvas`; `body` holds the patient's proportions."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 
 from .canvas import Canvas
 
+if TYPE_CHECKING:
+    from .abdomen import Abdomen
 
-def spine(body, canvas: Canvas, skin: torch.Tensor) -> None:
+
+def spine(body: Abdomen, canvas: Canvas, skin: torch.Tensor) -> None:
     """Vertebral bodies with cortex and marrow, discs, arch with processes, spinal canal."""
     k, depth = body.size["spine"], 0.5 * body.half_depth + 0.055
     arch = depth + 0.115 * k + 0.055
@@ -33,7 +36,7 @@ def spine(body, canvas: Canvas, skin: torch.Tensor) -> None:
     canvas.paint((((p[2] / 0.072) ** 2 + ((p[1] - arch) / 0.055) ** 2).sqrt() - 1.0) * 0.06, "spinal canal")
 
 
-def ribs(body, canvas: Canvas, skin: torch.Tensor) -> None:
+def ribs(body: Abdomen, canvas: Canvas, skin: torch.Tensor) -> None:
     """Ribs in the wall, sloping down toward the front, up to the costal margin."""
     canvas, p, skin = canvas.window((-0.6, -0.46, -9), (9, 9, 9), skin)
     middle = skin + body.fat + 0.5 * body.wall
