@@ -27,7 +27,7 @@ help:
 	@echo "make test    run the test suite and print what it covers"
 	@echo "make lint    check style, formatting and types"
 	@echo "make format  bring the code into the house's formatting"
-	@echo "make clean   remove the virtual environment, demo/ and caches"
+	@echo "make clean   remove the virtual environment, demo/, build/, coverage reports and caches; results stay"
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else 'Python 3.10 to 3.13 is needed, this is ' + sys.version.split()[0] + '. Choose another with PYTHON=...')"

@@ -122,10 +122,36 @@ def test_commands_for_other_hosts_are_understood(checkout: Path) -> None:
         assert ended.returncode == 0, ended.stderr
 
 
-def test_links_lead_somewhere() -> None:
-    for page in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+def test_what_the_commands_write_is_no_part_of_the_repository() -> None:
+    options = ("--output", "--transform", "--warped", "--report")
+    written = {word for command in RUN for option, word in zip(command, command[1:]) if option in options} | {"demo"}
+    assert len(written) >= 7
+    for path in written | {".venv"}:
+        ignored = run(["git", "check-ignore", "-q", path if "." in path else f"{path}/"], REPOSITORY)
+        if ignored.returncode == 128:
+            pytest.skip("not a git checkout")
+        assert ignored.returncode == 0, f".gitignore does not name {path}"
+
+
+PAGES = sorted(path for pattern in ("*.md", "[!.]*/**/*.md") for path in REPOSITORY.glob(pattern))
+
+
+def anchor(heading: str) -> str:
+    """The address that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, section = target.partition("#")
+        place = page.parent / name if name else page
+        assert place.exists(), target
+        if section:
+            headings = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+            assert section in map(anchor, headings), target
 
 
 def test_the_command_reference_names_every_option() -> None:
