@@ -17,7 +17,7 @@ FAT_SHIFT = 0.009  # body units: 1.5 mm of an adult, about one pixel of an abdom
 
 @dataclass(frozen=True)
 class MrProtocol:
-    """How the MR is taken: times in ms, `fat_shift` in body units along the frequency axis, `noise` per mean signal."""
+    """Times in ms, `fat_shift` in body units along the frequency axis, `noise` relative to the mean signal."""
 
     sequence: str
     tr: float
