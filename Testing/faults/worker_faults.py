@@ -182,7 +182,11 @@ def two_trainings_into_one_folder(case: Case) -> None:
     out = case.new_output()
     first = start("train.py", "--output", out, *TRAINING)
     wait_until(lambda: (out / "losses.csv").exists(), first)
+    first.send_signal(signal.SIGSTOP)  # so that it has not ended before the second begins
     second = start("train.py", "--output", out, *TRAINING)
-    check_message(finish(second), "train.py", "choose another output folder", status=2)
+    try:
+        check_message(finish(second), "train.py", "another run is writing", "choose another output folder", status=2)
+    finally:
+        first.send_signal(signal.SIGCONT)
     assert finish(first).status == 0
     assert list(not_whole(out)) == []
