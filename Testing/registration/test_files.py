@@ -150,6 +150,45 @@ def test_transform_that_is_no_field(tmp_path, image):
     refused("cannot be read", files.read_transform, tmp_path / "text.h5")
 
 
+TRANSFORMS = [
+    sitk.AffineTransform(3),
+    sitk.CompositeTransform([sitk.TranslationTransform(3, (1.0, 2.0, 3.0)), sitk.ScaleTransform(3)]),
+    sitk.Euler3DTransform(),
+    sitk.ScaleSkewVersor3DTransform(),
+    sitk.ScaleVersor3DTransform(),
+    sitk.Similarity3DTransform(),
+    sitk.VersorRigid3DTransform(),
+    sitk.VersorTransform(),
+]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: transform.GetName())
+def test_transforms_in_text_are_read(tmp_path, transform):
+    sitk.WriteTransform(transform, str(tmp_path / "t.tfm"))
+    read = files.read_transform(tmp_path / "t.tfm")
+    assert read.TransformPoint((1.0, 2.0, 3.0)) == pytest.approx(transform.TransformPoint((1.0, 2.0, 3.0)))
+
+
+@pytest.mark.parametrize("numbers", ["", "0 0", "0 0 0 0 0 0 0", "x 0 0 0 0 0", "0 0 x 0 0 0", "1e400 0 0 0 0 0",
+                                     "nan 0 0 0 0 0", "1_0 0 0 0 0 0", "\\ 0 0 0 0 0 0"])  # fmt: skip
+def test_text_with_other_numbers_than_the_transform_has_is_refused(tmp_path, numbers):
+    """ITK crashes on the first, and reads memory that is not its own for the second."""
+    head = "#Insight Transform File V1.0\n#Transform 0\nTransform: Euler3DTransform_double_3_3\n"
+    (tmp_path / "t.tfm").write_text(f"{head}Parameters: {numbers}\nFixedParameters: 0 0 0 0\n")
+    refused("not those of a transform", files.read_transform, tmp_path / "t.tfm")
+
+
+def test_a_kind_of_transform_that_simpleitk_does_not_know_is_refused(tmp_path, monkeypatch):
+    """As ComposeScaleSkewVersor3DTransform is not by SimpleITK 2.5."""
+
+    def unknown(path):
+        raise KeyError(10)
+
+    sitk.WriteTransform(sitk.AffineTransform(3), str(tmp_path / "t.tfm"))
+    monkeypatch.setattr(sitk, "ReadTransform", unknown)
+    refused("not known", files.read_transform, tmp_path / "t.tfm")
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, image, monkeypatch):
     path = tmp_path / "image.nrrd"
     files.write_image(image, path)

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..whole_files import replacing, reserve
-from .headers import check_geometry, check_hdf5, check_header
+from .headers import check_geometry, check_hdf5, check_header, check_transform_text
 from .nifti import check_whole
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -68,10 +68,14 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
         raise InputError(f"The {role} {path} does not exist; check the path.")
     if suffix(path) in (".h5", ".hdf5"):
         check_hdf5(path, role)
+    if suffix(path) in (".tfm", ".txt"):
+        check_transform_text(path, role)
     try:
         if suffix(path) in _TRANSFORM_FILE_SUFFIXES:
             return sitk.ReadTransform(str(path))
         field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    except KeyError:  # SimpleITK's table of its transform classes has gaps
+        raise InputError(f"The {role} {path} is of a kind that is not known; give an affine one or a field.") from None
     except (RuntimeError, UnicodeDecodeError) as error:
         raise InputError(f"The {role} {path} cannot be read: {reason(error)}") from None
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:

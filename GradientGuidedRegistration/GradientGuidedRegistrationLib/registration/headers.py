@@ -1,4 +1,4 @@
-"""What an image file says of itself, looked at before its voxels are read: a file may come from anyone."""
+"""What a file says of itself, looked at before ITK reads the rest: a file may come from anyone."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ _MATRIX = re.compile(rb"^\s*(?:TransformMatrix|Rotation|Orientation)\s*=(.*)$", 
 _LARGEST_IN_MATRIX = 1e6  # ITK does not come back from decomposing a matrix of enormous numbers
 _HDF5_START = 64
 _HDF5_END = {b"\0": 40, b"\1": 44, b"\2": 28, b"\3": 28}  # where a superblock of this version has the file's length
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+_PARAMETERS = {  # how many numbers a transform has; the others are counted by ITK itself
+    "Euler3DTransform": 6,
+    "ScaleSkewVersor3DTransform": 15,
+    "ScaleVersor3DTransform": 9,
+    "Similarity3DTransform": 7,
+    "TranslationTransform": 3,
+    "ScaleTransform": 3,
+    "VersorRigid3DTransform": 6,
+    "VersorTransform": 3,
+}
 _SMALLEST_MM, _LARGEST_MM = 1e-3, 1e3  # of a voxel
 _FARTHEST_MM = 1e6  # of the origin
 
@@ -63,6 +74,25 @@ def check_hdf5(path: Path, role: str) -> None:
         raise InputError(f"The {role} {path} cannot be read: it is no HDF5 file.")
     if struct.unpack_from("<Q", start, place)[0] != path.stat().st_size:
         raise InputError(f"The {role} {path} cannot be read: it is damaged or not completely copied; copy it again.")
+
+
+def check_transform_text(path: Path, role: str) -> None:
+    """Raise InputError when a text file of ITK transforms has other than finite numbers, or too few or many of them.
+
+    ITK reads on in memory, or ends in a crash, where numbers are missing.
+    """
+    damaged = InputError(f"The {role} {path} is damaged: its numbers are not those of a transform.")
+    kind = ""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = (part.strip() for part in line.partition(":"))
+        if name == "Transform":
+            kind = value.partition("_")[0]
+        elif name in ("Parameters", "FixedParameters"):
+            numbers = value.split()
+            if not all(_NUMBER.fullmatch(number) and math.isfinite(float(number)) for number in numbers):
+                raise damaged
+            if name == "Parameters" and len(numbers) != _PARAMETERS.get(kind, len(numbers)):
+                raise damaged
 
 
 def check_geometry(image: sitk.Image, name: str) -> None:

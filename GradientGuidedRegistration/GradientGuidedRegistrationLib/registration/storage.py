@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..whole_files import replacing_folder, write_text
 from .files import reason
+from .headers import check_transform_text
 from .result import Result
 from .settings import Settings
 
@@ -132,9 +133,12 @@ def _write_transform(transform: sitk.Transform, path: Path) -> None:
 
 
 def _read_transform(path: Path) -> sitk.Transform | None:
-    files = [path.with_suffix(suffix) for suffix in (".tfm", ".h5")]
+    text, binary = path.with_suffix(".tfm"), path.with_suffix(".h5")
     try:
-        return next((sitk.ReadTransform(str(file)) for file in files if file.is_file()), None)
+        if text.is_file():
+            check_transform_text(text, "transform")
+            return sitk.ReadTransform(str(text))
+        return sitk.ReadTransform(str(binary)) if binary.is_file() else None
     except RuntimeError:
         raise InputError(f"The transform {path} is damaged; start the registration again.") from None
 
