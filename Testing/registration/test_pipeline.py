@@ -174,7 +174,15 @@ def test_images_that_cannot_be_registered(phantom, image, match):
 
 
 def test_settings_are_checked():
-    for wrong in ({"method": "x"}, {"device": "tpu"}, {"initialization": "b"}, {"refine": -1}, {"spacing": 0.0}):
+    for wrong in (
+        {"use_network": "A" * 5000},
+        {"method": "x" * 5000},
+        {"method": "x"},
+        {"device": "tpu"},
+        {"initialization": "b"},
+        {"refine": -1},
+        {"spacing": 0.0},
+    ):
         with pytest.raises(InputError):
             Settings(**wrong)
 

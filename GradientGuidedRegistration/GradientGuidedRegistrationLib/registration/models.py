@@ -20,7 +20,7 @@ def weights_file(settings: Settings) -> Path | None:
     if settings.weights is not None:
         path = Path(settings.weights)
         if not os.path.isfile(path):
-            raise InputError(f"The weights file {path} does not exist; check the path.")
+            raise InputError(f"The weights file {str(path):.1000} does not exist; check the path.")
         return path
     packaged = MODELS / f"{settings.method}.pt"
     return packaged if packaged.is_file() else None

@@ -59,7 +59,7 @@ class Settings:
         for name, kinds in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise InputError(f"The setting {name} cannot be {value!r}.")
+                raise InputError(f"The setting {name} cannot be {value!r:.200}.")
         _check_choice("method", self.method, METHODS)
         _check_choice("initialization", self.initialization, INITIALIZATIONS)
         _check_choice("device", self.device, DEVICES)
@@ -73,4 +73,4 @@ class Settings:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"Unknown {name} '{value}'; choose one of {', '.join(choices)}.")
+        raise InputError(f"Unknown {name} '{value:.200}'; choose one of {', '.join(choices)}.")
