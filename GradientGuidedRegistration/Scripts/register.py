@@ -195,7 +195,7 @@ def _summary(metrics: dict[str, Any]) -> str:
 def _network(metrics: dict[str, Any]) -> str:
     if metrics["network"] is None:
         return "none"
-    unused = "" if metrics["network_used"] else ", not used: it is not clearly better than the start found on the pair"
+    unused = "" if metrics["network_used"] else ", not used: it folds or brings the pair no closer"
     return metrics["network"] + unused
 
 

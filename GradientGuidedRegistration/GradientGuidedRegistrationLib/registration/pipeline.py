@@ -26,7 +26,7 @@ from .trust import Mismatch, expected_error, judged
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .refinement import Descriptors, Refinement
+    from .refinement import Descriptors
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
@@ -82,9 +82,9 @@ def register(
         descriptors = _described(pair)
         start = prediction.displacement if prediction is not None and _helps(prediction, descriptors) else None
         refined = _refined(descriptors, start, settings, lambda fraction: run.report("refine", fraction))
-        difference = _mismatch(descriptors, refined.displacement, pair.fixed, grid)
+        difference = _mismatch(descriptors, refined, pair.fixed, grid)
     with run.step("assemble"):
-        whole = assemble(grid, refined.displacement[0].cpu().numpy(), linear, Grid.of(fixed))
+        whole = assemble(grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
         inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
@@ -93,7 +93,7 @@ def register(
         error = expected_error(difference, quality["mutual_information"]["after"])
         quality["verdict"], quality["reasons"] = judged(error, difference, quality)
         quality["network"] = getattr(network, "name", None)
-        quality["network_used"] = refined.started
+        quality["network_used"] = start is not None
     run.progress("done", 1.0)
     return Result(
         field=whole,
@@ -243,8 +243,8 @@ def _helps(prediction, descriptors: Descriptors) -> bool:
     return with_it < without
 
 
-def _refined(descriptors, start, settings: Settings, progress: Callable[[float], None]) -> Refinement:
-    """Return φ in voxels, refined on the pair, from the displacement to start from where that is of use."""
+def _refined(descriptors, start, settings: Settings, progress: Callable[[float], None]) -> Tensor:
+    """Return φ in voxels, refined on the pair, from the displacement to start from if there is one."""
     from .refinement import DEFAULT_ITERATIONS, refine
 
     iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine

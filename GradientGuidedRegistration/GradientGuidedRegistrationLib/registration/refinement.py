@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, cos, pi
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..model import compose, gradient_magnitude, mind_ssc, shrunk
+from ..model import gradient_magnitude, mind_ssc, shrunk
 from .sampling import Sampler
 from .velocity import Lattice, smoothed
 
@@ -25,7 +24,6 @@ GRADIENT_WEIGHT = 0.25  # α of eq. 2
 POINTS_PER_ITERATION = 50_000
 SQUARINGS = 5
 SMOOTHINGS = 2
-_CLEARLY = 0.95  # a start that is hardly more similar costs accuracy: its field is not as smooth
 _MINIMUM_SIZE = 12
 
 
@@ -89,17 +87,6 @@ class Descriptors:
         return self._averaged[factor]
 
 
-class Refinement(NamedTuple):
-    """The outcome of a refinement.
-
-    displacement: φ (1, 3, D, H, W) in voxels.
-    started: whether it went out from the displacement that was given to start from.
-    """
-
-    displacement: Tensor
-    started: bool
-
-
 def refine(
     descriptors: Descriptors,
     iterations: int = DEFAULT_ITERATIONS,
@@ -107,43 +94,37 @@ def refine(
     stages: tuple[Stage, ...] = STAGES,
     start: Tensor | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> Refinement:
+) -> Tensor:
     """Return the displacement φ that best aligns ``moving(x + φ(x))`` with ``fixed(x)``.
 
     Args:
         descriptors: of the pair.
         iterations: of the finest stage; the others take their share. 0 returns ``start``, or zero displacement.
         seed: order in which the subsets of voxels are visited.
-        start: a displacement (1, 3, D, H, W) in voxels, that of a network for example. The finest stage goes out from
-            it where it makes the pair clearly more similar than the coarse stages do by themselves.
+        start: a displacement (1, 3, D, H, W) in voxels to go out from, that of a network for example. What is refined
+            is the velocity that generates it, so that the result is as smooth and as invertible as one without a start.
         progress: called with the fraction done; may raise to stop.
 
     Returns:
-        The displacement, invertible up to discretisation where ``start`` is.
+        (1, 3, D, H, W) in voxels, invertible up to discretisation.
     """
     fixed = descriptors.fixed
     shape = tuple(fixed.shape[2:])
     if iterations <= 0:
-        return Refinement(fixed.new_zeros((1, 3, *shape)) if start is None else start, start is not None)
+        return fixed.new_zeros((1, 3, *shape)) if start is None else start
     stages = tuple(stage for stage in stages if min(shape) // stage.shrink >= _MINIMUM_SIZE) or stages[-1:]
     counts = [max(round(iterations * stage.share), 1) for stage in stages]
     lattice = Lattice(shape, stages[0].spacing)
-    velocity = fixed.new_zeros((1, 3, *lattice.counts))
-    before, done, total = None, 0, sum(counts)
+    velocity = fixed.new_zeros((1, 3, *lattice.counts)) if start is None else lattice.velocity_of(start)
+    done, total = 0, sum(counts)
     for stage, count in zip(stages, counts):
         problem = _Problem(descriptors.shrunk(stage.shrink), stage.shrink, seed)
         coarser, lattice = lattice, Lattice(shape, stage.spacing)
         velocity = coarser.resampled(velocity, lattice)
-        if start is not None and stage is stages[-1]:
-            with torch.no_grad():
-                own = lattice.displacement(velocity, squarings=SQUARINGS)
-            if problem.whole(start) < _CLEARLY * problem.whole(own):
-                velocity, before = torch.zeros_like(velocity), start
-        velocity = _descend(problem, lattice, velocity, stage, count, before, _part(progress, done, total))
+        velocity = _descend(problem, lattice, velocity, stage, count, _part(progress, done, total))
         done += count
     with torch.no_grad():
-        displacement = lattice.displacement(velocity, squarings=SQUARINGS)
-        return Refinement(displacement if before is None else compose(before, displacement), before is not None)
+        return lattice.displacement(velocity, squarings=SQUARINGS)
 
 
 @torch.no_grad()
@@ -181,8 +162,8 @@ def _part(progress: Callable[[float], None], before: int, total: int) -> Callabl
     return lambda iteration: progress((before + iteration) / total)
 
 
-def _descend(problem, lattice, velocity, stage, count, before, progress) -> Tensor:
-    """Return the velocity after ``count`` steps; ``before`` is a displacement that goes before the one looked for.
+def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
+    """Return the velocity after ``count`` steps.
 
     Steps are Adam's but for one thing: the root mean square of all gradients is added to each one's own, so that a
     control point with nothing to see moves less than one at an edge. That the velocity is a smoothed version of what
@@ -190,12 +171,11 @@ def _descend(problem, lattice, velocity, stage, count, before, progress) -> Tens
     """
     parameters = velocity.detach().clone().requires_grad_()
     first, second = torch.zeros_like(velocity), torch.zeros_like(velocity)
-    before = None if before is None else Sampler(before)
     for iteration in range(count):
         subset = problem.subset(iteration)
         weights = lattice.weights(problem.positions(subset))
         velocity = smoothed(parameters, SMOOTHINGS)
-        loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset, before)
+        loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset)
         loss = loss + stage.smoothness * sum((velocity.diff(dim=axis) ** 2).mean() for axis in (2, 3, 4))
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
@@ -243,27 +223,20 @@ class _Problem:
         """Return where the voxels of a subset lie along each axis, in working voxels."""
         return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
 
-    def dissimilarity(
-        self, displacement: Tensor, subset: tuple[int, int, int], before: Sampler | None = None
-    ) -> Tensor:
+    def dissimilarity(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
         """Return the weighted mean of `differences`."""
-        difference, weight = self.differences(displacement, subset, before)
+        difference, weight = self.differences(displacement, subset)
         return (difference * weight).sum() / weight.sum().clamp_min(1e-6)
 
-    def differences(
-        self, displacement: Tensor, subset: tuple[int, int, int], before: Sampler | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def differences(self, displacement: Tensor, subset: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
         """Return the squared difference of the descriptors at the voxels of a subset (P), and how much each counts (P).
 
         Args:
             displacement: (1, 3, d, h, w) at these voxels, in working voxels.
-            before: a displacement (3 channels, working voxels) that goes before it.
         """
         chosen = self.chosen(subset)
         origin = torch.stack(torch.meshgrid(*self.positions(subset), indexing="ij")).flatten(1)
         points = (origin + displacement[0].flatten(1)).T
-        if before is not None:
-            points = points + before(points)
         sampled = self.moving(((points - (self.shrink - 1) / 2) / self.shrink).contiguous())
         weight = self.weight[chosen].flatten() * sampled[:, -1].detach()
         difference = sampled[:, :-1] - self.fixed[(0, slice(None), *chosen)].flatten(1).T

@@ -49,6 +49,20 @@ class Lattice:
             weights = self.weights([torch.arange(n, dtype=torch.float32, device=velocity.device) for n in self.shape])
         return interpolate(exponentiate(velocity, squarings) * _scale(self.steps, velocity), weights)
 
+    def velocity_of(self, displacement: Tensor, iterations: int = 8) -> Tensor:
+        """Return the velocity (1, 3, *counts) that generates a displacement (1, 3, D, H, W) in voxels most nearly.
+
+        The displacement is fitted by the spline in the least-squares sense; the logarithm of the control points'
+        displacement is found by fixed-point iteration.
+        """
+        axes = [torch.arange(n, dtype=torch.float32, device=displacement.device) for n in self.shape]
+        fitted = interpolate(displacement, [torch.linalg.pinv(weights) for weights in self.weights(axes)])
+        wanted = fitted / _scale(self.steps, fitted)
+        velocity = wanted
+        for _ in range(iterations):
+            velocity = velocity + wanted - exponentiate(velocity)
+        return velocity
+
     def resampled(self, velocity: Tensor, finer: Lattice) -> Tensor:
         """Return ``velocity`` on the control points of ``finer``, a lattice over the same volume."""
         device = velocity.device
