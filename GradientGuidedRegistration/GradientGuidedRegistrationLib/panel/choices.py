@@ -25,14 +25,14 @@ class Initialization(Enum):
 class Quality(Enum):
     """How long the result is refined on the pair. The value is that of `Settings.refine`; 0 is the network alone."""
 
-    FAST = 15
+    FAST = 8
     BALANCED = None
     BEST = 120
     OFF = 0
 
     def label(self) -> str:
         """What the user reads."""
-        return {15: _("Fast"), None: _("Balanced"), 120: _("Best"), 0: _("Off: the network alone")}[self.value]
+        return {8: _("Fast"), None: _("Balanced"), 120: _("Best"), 0: _("Off: the network alone")}[self.value]
 
 
 class Model(Enum):

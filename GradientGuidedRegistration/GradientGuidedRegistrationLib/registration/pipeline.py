@@ -245,9 +245,11 @@ def _helps(prediction, descriptors: Descriptors) -> bool:
 
 def _refined(descriptors, start, settings: Settings, progress: Callable[[float], None]) -> Tensor:
     """Return φ in voxels, refined on the pair, from the displacement to start from if there is one."""
-    from .refinement import DEFAULT_ITERATIONS, refine
+    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_FROM_A_NETWORK, refine
 
-    iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
+    iterations = settings.refine
+    if iterations is None:
+        iterations = DEFAULT_ITERATIONS if start is None else ITERATIONS_FROM_A_NETWORK
     return refine(descriptors, iterations, settings.seed, start=start, progress=progress)
 
 

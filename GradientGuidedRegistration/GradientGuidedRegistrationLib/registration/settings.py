@@ -35,7 +35,8 @@ class Settings:
             any.
         use_network: False refines from the linear alignment alone.
         initialization: "none", "rigid" or "affine" alignment before the deformable part.
-        refine: refinement iterations at the finest level; 0 switches refinement off, None takes the default.
+        refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30, or 15
+            where a network's displacement is gone out from.
         spacing: working spacing in mm, None chooses it from the images.
         device: "auto", "cpu", "cuda" or "mps".
         seed: seed of everything random.
