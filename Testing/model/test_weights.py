@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import GradientGuidedRegistrationLib
 from GradientGuidedRegistrationLib.model import NETWORKS, build_network, describe, load_weights, save_weights, weights
+
+PACKAGE = Path(GradientGuidedRegistrationLib.__file__).parent
 
 
 @pytest.fixture
@@ -176,3 +182,13 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(saved, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_weights(network, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["gated", "vm"])
+def test_loading_leaves_the_compiler_of_pytorch_alone(name, tmp_path):
+    path = tmp_path / "weights.pt"
+    save_weights(build_network(name), path)
+    code = "import sys; from GradientGuidedRegistrationLib.model import load_weights; load_weights(sys.argv[1]); "
+    code += "sys.exit('torch._dynamo' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=True)

@@ -57,6 +57,8 @@ class VoxelMorphBranch(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if self.flow.weight.is_meta:  # a plan without values; PyTorch would load its compiler, 4 s, to draw none
+            return
         for parameter in self.parameters():
             if parameter.dim() == 1:
                 nn.init.zeros_(parameter)

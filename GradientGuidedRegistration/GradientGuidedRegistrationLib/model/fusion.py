@@ -38,8 +38,8 @@ class GatedFusion(nn.Module):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
         with torch.no_grad():
-            identity = torch.eye(3)
-            self.bottleneck.weight.copy_(torch.cat([identity, identity], dim=1).view(3, 6, 1, 1, 1))
+            for component in range(3):
+                self.bottleneck.weight[component, component::3] = 1.0
 
     def forward(self, image_displacement: Tensor, gradient_displacement: Tensor) -> tuple[Tensor, Gates]:
         """Return φig, (B, 3, D, H, W) in voxels, and the gate maps p_i and p_g of the two displacements."""

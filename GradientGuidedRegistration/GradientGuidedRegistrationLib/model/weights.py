@@ -87,14 +87,13 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
         raise InputError(f"{path} holds weights of the network {content['network']!r}, not of {name!r}.")
     try:
         with torch.device("meta"):  # sizes only: a file may ask for more than there is memory
-            plan = build_network(content["network"], **content["options"])
+            network = build_network(content["network"], **content["options"])
     except (InputError, RuntimeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path} asks for a network that is not known here: {error}") from error
-    _check_state(path, content["state"], plan.state_dict())
-    network = build_network(content["network"], **content["options"])
-    network.load_state_dict(content["state"])
+    _check_state(path, content["state"], network.state_dict())
+    network.to_empty(device=device).load_state_dict(content["state"])
     network.metadata, network.coarse_passes = content["metadata"], tuple(content["coarse_passes"])
-    return network.to(device).eval()
+    return network.eval()
 
 
 def describe(path: str | Path) -> Description:
