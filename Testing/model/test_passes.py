@@ -15,6 +15,7 @@ from GradientGuidedRegistrationLib.model import (
     shrunk,
     warp,
 )
+from GradientGuidedRegistrationLib.model.fusion import Gates
 
 
 class Shift(RegistrationNetwork):
@@ -29,7 +30,8 @@ class Shift(RegistrationNetwork):
     def predict(self, moving, fixed):
         self.seen.append((moving, fixed))
         one = torch.ones(1, 3, *fixed.shape[2:])
-        return Prediction(one, image_displacement=2 * one, gradient_displacement=0 * one)
+        gates = Gates(0.25 * one, 0.75 * one)
+        return Prediction(one, image_displacement=2 * one, gradient_displacement=0 * one, gates=gates)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -50,6 +52,28 @@ def test_passes_add_up_in_voxels_of_the_images(shape):
     prediction = register_in_passes(network, *torch.rand(2, 1, 1, *shape))
     for name, expected in (("displacement", 3.0), ("image_displacement", 4.0), ("gradient_displacement", 2.0)):
         torch.testing.assert_close(getattr(prediction, name), torch.full((1, 3, *shape), expected))
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 32), (33, 47, 38)])
+def test_without_the_full_resolution_the_last_coarse_pass_is_brought_to_the_images_grid(shape):
+    network = Shift(2)
+    prediction = register_in_passes(network, *torch.rand(2, 1, 1, *shape), to_full_resolution=False)
+    assert [seen.shape for seen, _ in network.seen] == [(1, 1, *((n + 1) // 2 for n in shape))]
+    assert prediction.gates is not None
+    maps = {"displacement": 2.0, "image_displacement": 4.0, "gradient_displacement": 0.0}
+    for volume, expected in (
+        *((getattr(prediction, name), value) for name, value in maps.items()),
+        (prediction.gates.image, 0.25),
+        (prediction.gates.gradient, 0.75),
+    ):
+        torch.testing.assert_close(volume, torch.full((1, 3, *shape), expected))
+
+
+@pytest.mark.parametrize("passes", [(), (4,)])
+def test_the_full_resolution_is_looked_at_where_no_coarse_pass_is_possible(passes):
+    network = Shift(*passes)
+    register_in_passes(network, *torch.rand(2, 1, 1, 32, 32, 32), to_full_resolution=False)
+    assert [tuple(seen.shape[2:]) for seen, _ in network.seen] == [(32, 32, 32)]
 
 
 def test_each_pass_sees_what_those_before_have_left():

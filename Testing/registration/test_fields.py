@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.evaluation import field_metrics
@@ -76,10 +77,31 @@ def test_identity_needs_no_more_than_a_thin_margin(grid):
     assert np.abs(sitk.GetArrayViewFromImage(field)).max() < 1e-6
 
 
-def test_inverse_undoes_the_field_everywhere(grid):
+def test_images_far_apart_get_no_margin_and_do_not_fold():
+    """A margin wide enough for half a metre would not fit the memory; a narrower one would fold at its seam."""
+    grid = Grid((60, 50, 40), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    linear = rigid(grid, 5, (500.0, -300.0, 200.0))
+    field = assemble(grid, bump(grid, 1.5), linear)
+    assert field.GetSize() == grid.size
+    assert field_metrics(field)["folding_percent"] == 0
+
+
+@pytest.mark.parametrize("shift", [(4.0, -3.0, 2.0), (500.0, -300.0, 200.0)])
+@pytest.mark.parametrize("kind", ["rigid", "initial", "field"])
+def test_inverse_undoes_the_field_everywhere(grid, shift, kind):
+    """Also where the images lie far apart, and where the linear part goes with an initial transform."""
     grid = isotropic(grid)
-    field = assemble(grid, bump(grid, 1.0), rigid(grid, 3, (4.0, -3.0, 2.0)))
-    inverted, residual = inverse(field)
+    linear = rigid(grid, 3, shift)
+    if kind == "initial":
+        linear = sitk.CompositeTransform([sitk.TranslationTransform(3, (5.0, 6.0, 7.0)), linear])
+    elif kind == "field":
+        if shift[0] > 100:
+            pytest.skip("an initial transform that is a field is inverted on its own grid only")
+        still = grid.padded(8).image(np.zeros((*grid.padded(8).shape, 3)))
+        linear = sitk.CompositeTransform([sitk.DisplacementFieldTransform(still), linear])
+    displacement = bump(grid, 1.0)
+    field = assemble(grid, displacement, linear)
+    inverted, residual = inverse(field, grid, displacement, linear)
     assert residual["mean"] < 0.01 and residual["p99"] < 0.05
     wide = [sitk.Cast(f, sitk.sitkVectorFloat64) for f in (field, inverted)]
     forward, backward = map(sitk.DisplacementFieldTransform, wide)

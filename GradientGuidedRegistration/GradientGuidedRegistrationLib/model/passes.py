@@ -8,44 +8,60 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .fields import compose, resize
+from .fusion import Gates
 from .network import Prediction, RegistrationNetwork
 from .transformer import warp
 
 _SMALLEST = 16  # voxels along the shortest axis of a coarse pass; a smaller volume is looked at as it is
 
 
-def register_in_passes(network: RegistrationNetwork, moving: Tensor, fixed: Tensor) -> Prediction:
+def register_in_passes(
+    network: RegistrationNetwork, moving: Tensor, fixed: Tensor, to_full_resolution: bool = True
+) -> Prediction:
     """Predict at each coarse resolution of `network.coarse_passes` and then at the full one.
 
     Each pass sees what those before it have left of the difference.
 
     Args:
         moving, fixed: (B, C, D, H, W) in [0, 1], as for the network itself.
+        to_full_resolution: False leaves out the last pass, by far the longest, where there is a coarse one: enough for
+            what a refinement starts from.
 
     Returns:
-        The prediction of the last pass: its displacements, in voxels of the images, contain the passes before; its
-        gates and gradient maps are those of what it saw.
+        The prediction of the last pass on the grid of the images: its displacements, in their voxels, contain the
+        passes before; its gates and gradient maps are those of what it saw (no gradient maps of a coarse pass).
     """
+    size = fixed.shape[2:]
+    factors = [factor for factor in network.coarse_passes if min(size) // factor >= _SMALLEST]
+    if to_full_resolution or not factors:
+        factors.append(1)
     before: Tensor | None = None
-    for factor in network.coarse_passes:
-        if min(fixed.shape[2:]) // factor < _SMALLEST:
-            continue
-        moved = moving if before is None else warp(moving, before)
-        coarse = network(shrunk(moved, factor), shrunk(fixed, factor)).displacement
-        before = _after(before, enlarged(coarse, fixed.shape[2:], factor))
-    if before is None:
-        return network(moving, fixed)
-    last = network(warp(moving, before), fixed)
-    branches = {
-        name: _after(before, displacement)
-        for name in ("displacement", "image_displacement", "gradient_displacement")
-        if (displacement := getattr(last, name)) is not None
-    }
-    return replace(last, **branches)
+    for factor in factors[:-1]:
+        coarse = network(shrunk(_moved(moving, before), factor), shrunk(fixed, factor)).displacement
+        before = _after(before, enlarged(coarse, size, factor))
+    seen = network(shrunk(_moved(moving, before), factors[-1]), shrunk(fixed, factors[-1]))
+    last = seen if factors[-1] == 1 else _enlarged(seen, size, factors[-1])
+    return replace(last, **{name: _after(before, value) for name, value in _branches(last).items()})
+
+
+def _branches(prediction: Prediction) -> dict[str, Tensor]:
+    """Return the displacements of a prediction by name."""
+    names = ("displacement", "image_displacement", "gradient_displacement")
+    return {name: value for name in names if (value := getattr(prediction, name)) is not None}
+
+
+def _moved(moving: Tensor, before: Tensor | None) -> Tensor:
+    return moving if before is None else warp(moving, before)
 
 
 def _after(before: Tensor | None, displacement: Tensor) -> Tensor:
     return displacement if before is None else compose(before, displacement)
+
+
+def _enlarged(coarse: Prediction, size: tuple[int, ...], factor: int) -> Prediction:
+    branches = {name: enlarged(value, size, factor) for name, value in _branches(coarse).items()}
+    gates = coarse.gates and Gates(*(enlarged(gate, size, factor) / factor for gate in coarse.gates))
+    return Prediction(**branches, gates=gates)
 
 
 def shrunk(volume: Tensor, factor: int) -> Tensor:

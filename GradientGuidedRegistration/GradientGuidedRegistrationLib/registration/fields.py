@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from .grid import MAXIMUM_VOXELS, Grid
 
+_POLISHING = 3
 _SLOPE = 1.3  # the margin is this much wider than the field at its border is long, so that fading out does not fold
 
 
@@ -23,66 +24,102 @@ def assemble(
             nearest point of the working grid goes on.
 
     Returns:
-        Vector float32 image in LPS mm on the working grid, extended over the field of view, with a margin in which the
-        border value fades to zero. Outside a displacement field ITK stands still and VTK repeats the border value: with
-        zero there both agree, and the map is one to one everywhere. Only where the margin would take more than the
-        memory budget is it narrower, and may fold, outside the fixed field of view.
+        Vector float32 image in LPS mm on the working grid, extended over the field of view, with the margin that
+        `_faded_out` gives it.
     """
     if field_of_view is not None:
         grid, (before, after) = grid.covering(field_of_view, 2 * MAXIMUM_VOXELS)
         displacement = np.pad(displacement, [(0, 0), *zip(before[::-1], after[::-1])], mode="edge")
-    total = _followed_by(grid, grid.vectors_to_lps(displacement), linear)
-    faces = [np.take(total, end, axis) for axis in range(3) for end in (0, -1)]
-    border = max(float(np.linalg.norm(face, axis=-1).max()) for face in faces)
-    margin = _margin(grid, border)
-    padded = np.pad(total, [(margin, margin)] * 3 + [(0, 0)], mode="edge")
-    return grid.padded(margin).image(padded * _fade(grid.shape, margin)[..., None])
+    return _faded_out(grid, _followed_by(grid, grid.vectors_to_lps(displacement), linear))
 
 
-def inverse(field: sitk.Image, iterations: int = 60) -> tuple[sitk.Image, dict[str, float]]:
-    """Return the inverse of a displacement field on its own grid, and how far it is from being one.
+def inverse(
+    field: sitk.Image,
+    grid: Grid,
+    displacement: np.ndarray,
+    linear: sitk.Transform,
+    field_of_view: Grid | None = None,
+    iterations: int = 60,
+) -> tuple[sitk.Image, dict[str, float]]:
+    """Return the inverse of an assembled field, and how far it is from being one.
+
+    The deformable part is inverted where it lives, the linear part exactly and wherever it leads. A linear part that
+    has no inverse of its own, an initial transform that is a field itself, is inverted together with the other.
 
     Args:
-        field: vector image, LPS mm, fixed to moving points, on an isotropic grid.
+        field: the field u, vector image, LPS mm.
+        grid, displacement, linear, field_of_view: what it was assembled from.
         iterations: upper bound on those of `model.invert`.
 
     Returns:
-        The moving-to-fixed field (vector float32, LPS mm), and the residual |x + v(x) + u(x + v(x)) − x| in mm over
-        the grid: {"mean", "p99", "max"}.
+        The moving-to-fixed field v (vector float32, LPS mm) on a grid of its own, around where u takes the working
+        grid, and the residual |v(y) + u(y + v(y))| in mm over the points y that lead into the working grid: {"mean",
+        "p99", "max"}.
     """
     import torch
 
     from ..model import invert
 
-    grid = Grid.of(field)
-    voxels = grid.vectors_from_lps(sitk.GetArrayViewFromImage(field))
+    try:
+        back = linear.GetInverse()
+        part = assemble(grid, displacement, sitk.Transform(3, sitk.sitkIdentity), field_of_view)
+        around = Grid.of(part).moved(linear)
+    except RuntimeError:
+        part, back, around = field, sitk.Transform(3, sitk.sitkIdentity), Grid.of(field)
+    own = Grid.of(part)
+    voxels = own.vectors_from_lps(sitk.GetArrayViewFromImage(part))
     tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
-    inverted, residual = invert(tensor, iterations=iterations, tolerance=0.01)
-    residual_mm = residual.numpy() * grid.spacing[0]
+    inverted = invert(tensor, iterations=iterations, tolerance=0.01)[0][0].numpy()
+    deformable = _transform(own.image(own.vectors_to_lps(inverted)))
+    away, vectors = (_sampled(t, around) for t in (back, sitk.CompositeTransform([deformable, back])))
+    for _ in range(_POLISHING):  # the grid's points lie between those at which the deformable part was inverted
+        moved = sitk.CompositeTransform([_transform(part), _transform(around.image(vectors))])
+        vectors = vectors - (_sampled(moved, around) - away)
+    result = _faded_out(around, vectors)
+
+    there_and_back = sitk.CompositeTransform([_transform(field), _transform(result)])
+    core = np.pad(np.ones([n - 2 for n in grid.shape], np.uint8), 1)  # u fades out past the outermost points
+    counted = around.resample(grid.image(core), _transform(result), sitk.sitkNearestNeighbor)
+    residual = np.linalg.norm(_sampled(there_and_back, around), axis=-1)[sitk.GetArrayViewFromImage(counted) > 0]
     figures = {
-        "mean": float(residual_mm.mean()),
-        "p99": float(np.percentile(residual_mm, 99)),
-        "max": float(residual_mm.max()),
+        "mean": float(residual.mean()),
+        "p99": float(np.percentile(residual, 99)),
+        "max": float(residual.max()),
     }
-    return grid.image(grid.vectors_to_lps(inverted[0].numpy()).astype(np.float32)), figures
+    return result, figures
 
 
-def _followed_by(grid: Grid, vectors: np.ndarray, transform: sitk.Transform) -> np.ndarray:
-    """Return the vectors (D, H, W, 3) of x → transform(x + vectors(x)), LPS mm."""
-    deformable = sitk.DisplacementFieldTransform(sitk.Cast(grid.image(vectors), sitk.sitkVectorFloat64))
-    whole = sitk.CompositeTransform([transform, deformable])
+def _transform(field: sitk.Image) -> sitk.DisplacementFieldTransform:
+    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+
+
+def _sampled(transform: sitk.Transform, grid: Grid) -> np.ndarray:
+    """Return the displacements (D, H, W, 3) of a point transform at the points of a grid, LPS mm."""
     field = sitk.TransformToDisplacementField(
-        whole, sitk.sitkVectorFloat32, grid.size, grid.origin, grid.spacing, grid.direction
+        transform, sitk.sitkVectorFloat32, grid.size, grid.origin, grid.spacing, grid.direction
     )
     return sitk.GetArrayFromImage(field)
 
 
-def _margin(grid: Grid, border_mm: float) -> int:
-    wanted = int(np.ceil(_SLOPE * border_mm / grid.spacing[0])) + 1
-    margin = 1
-    while margin < wanted and np.prod([n + 2 * (margin + 1) for n in grid.shape]) < 2 * MAXIMUM_VOXELS:
-        margin += 1
-    return margin
+def _followed_by(grid: Grid, vectors: np.ndarray, transform: sitk.Transform) -> np.ndarray:
+    """Return the vectors (D, H, W, 3) of x → transform(x + vectors(x)), LPS mm."""
+    return _sampled(sitk.CompositeTransform([transform, _transform(grid.image(vectors))]), grid)
+
+
+def _faded_out(grid: Grid, vectors: np.ndarray) -> sitk.Image:
+    """Return vectors (D, H, W, 3) as an image with a margin in which the border value fades to zero.
+
+    Outside a displacement field ITK stands still and VTK repeats the border value: with zero there both agree, and the
+    map is one to one everywhere. Only where that margin would take more than the memory budget, because the images lie
+    far apart, there is none, and they differ outside.
+    """
+    faces = [np.take(vectors, end, axis) for axis in range(3) for end in (0, -1)]
+    border = max(float(np.linalg.norm(face, axis=-1).max()) for face in faces)
+    margin = int(np.ceil(_SLOPE * border / grid.spacing[0])) + 1
+    if np.prod([n + 2.0 * margin for n in grid.shape]) > 2 * MAXIMUM_VOXELS:
+        return grid.image(vectors)
+    padded = np.pad(vectors, [(margin, margin)] * 3 + [(0, 0)], mode="edge")
+    return grid.padded(margin).image(padded * _fade(grid.shape, margin)[..., None])
 
 
 def _fade(shape: tuple[int, int, int], margin: int) -> np.ndarray:

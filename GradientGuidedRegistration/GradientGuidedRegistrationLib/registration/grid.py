@@ -87,6 +87,13 @@ class Grid:
         i, j, k = (int(n) for n in np.array(self.size) + before + after)
         return replace(self, size=(i, j, k), origin=tuple(self.point(-before).tolist())), (before, after)
 
+    def moved(self, transform: sitk.Transform) -> Grid:
+        """Return the grid with the same axes and spacing around where a point transform (LPS mm) takes this one."""
+        corners = itertools.product(*([-0.5, n - 0.5] for n in self.size))
+        points = np.array([transform.TransformPoint(self.point(np.array(c)).tolist()) for c in corners]) @ self.axes
+        low, high = points.min(0), points.max(0)
+        return _Box(self.axes @ (low + high) / 2, self.axes, high - low).grid(self.spacing[0])
+
     def shrunk(self, factor: int, shape: tuple[int, ...]) -> Grid:
         """Return the grid of ``shape`` whose points are the centres of cubes of ``factor`` points along each axis."""
         k, j, i = shape

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
+_CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -77,23 +78,26 @@ def register(
         )  # fmt: skip
     with run.step("predict"):
         pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
-        prediction = _predicted(network, pair) if network else None
+        prediction = _predicted(network, pair, settings.refine == 0) if network else None
     with run.step("refine"):
         descriptors = _described(pair)
-        start = prediction.displacement if prediction is not None and _helps(prediction, descriptors) else None
-        refined = _refined(descriptors, start, settings, lambda fraction: run.report("refine", fraction))
-        difference = _mismatch(descriptors, refined, pair.fixed, grid)
+        refined, network_used = _refined(
+            descriptors, prediction, settings, lambda fraction: run.report("refine", fraction)
+        )
+        difference, overlap = _mismatch(descriptors, refined, pair.fixed, grid), pair.overlap()
+        del descriptors, pair  # a gigabyte or two that an inverse may need
     with run.step("assemble"):
-        whole = assemble(grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
-        inverse_field, residual = inverse(whole) if settings.inverse else (None, None)
+        parts = (grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
+        whole = assemble(*parts)
+        inverse_field, residual = inverse(whole, *parts) if settings.inverse else (None, None)
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
             quality["inverse_residual_mm"] = residual
-        quality["overlap"] = pair.overlap()
+        quality["overlap"] = overlap
         error = expected_error(difference, quality["mutual_information"]["after"])
         quality["verdict"], quality["reasons"] = judged(error, difference, quality)
         quality["network"] = getattr(network, "name", None)
-        quality["network_used"] = start is not None
+        quality["network_used"] = network_used
     run.progress("done", 1.0)
     return Result(
         field=whole,
@@ -214,13 +218,14 @@ def _load_network(settings: Settings, device: str):
     return load_weights(path, device=device)
 
 
-def _predicted(network, pair: _Pair):
+def _predicted(network, pair: _Pair, is_final: bool):
+    """Return what the network says; where a refinement follows, its coarse look is start enough."""
     import torch
 
     from ..model import register_in_passes
 
     with torch.no_grad():
-        return register_in_passes(network, pair.moving, pair.fixed)
+        return register_in_passes(network, pair.moving, pair.fixed, to_full_resolution=is_final)
 
 
 def _described(pair: _Pair) -> Descriptors:
@@ -229,28 +234,43 @@ def _described(pair: _Pair) -> Descriptors:
     return Descriptors.of(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
 
 
-def _helps(prediction, descriptors: Descriptors) -> bool:
-    """Say whether the network's displacement folds nowhere and makes the pair more similar than leaving it as it is."""
+def _refined(
+    descriptors: Descriptors, prediction, settings: Settings, progress: Callable[[float], None]
+) -> tuple[Tensor, bool]:
+    """Return φ in voxels, refined on the pair, and whether the network's displacement was its start.
+
+    It is where it folds nowhere and leads to a clearly more similar pair than going out from no displacement; the
+    coarse stage of both decides. Without iterations it is where the pair is more similar with it than without.
+    """
     import torch
 
-    from ..model import jacobian_determinant
-    from .refinement import dissimilarity
-
-    if float(jacobian_determinant(prediction.displacement).min()) <= 0:
-        return False
-    fields = [prediction.displacement, torch.zeros_like(prediction.displacement)]
-    with_it, without = dissimilarity(descriptors, fields)
-    return with_it < without
-
-
-def _refined(descriptors, start, settings: Settings, progress: Callable[[float], None]) -> Tensor:
-    """Return φ in voxels, refined on the pair, from the displacement to start from if there is one."""
-    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_FROM_A_NETWORK, refine
+    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_FROM_A_NETWORK, STAGES, dissimilarity, refine
 
     iterations = settings.refine
-    if iterations is None:
-        iterations = DEFAULT_ITERATIONS if start is None else ITERATIONS_FROM_A_NETWORK
-    return refine(descriptors, iterations, settings.seed, start=start, progress=progress)
+    if prediction is None or _folds(prediction.displacement):
+        return refine(descriptors, DEFAULT_ITERATIONS if iterations is None else iterations, settings.seed,
+                      progress=progress), False  # fmt: skip
+    iterations = ITERATIONS_FROM_A_NETWORK if iterations is None else iterations
+    candidates = [torch.zeros_like(prediction.displacement), prediction.displacement]
+    if iterations > 0:
+        for number, start in enumerate(candidates):
+            candidates[number] = refine(
+                descriptors, iterations, settings.seed, STAGES[:1], start,
+                lambda fraction, number=number: progress(0.3 * (number + fraction)),
+            )  # fmt: skip
+    own, network = dissimilarity(descriptors, candidates)
+    is_used = network < (1 - _CLEARLY if iterations > 0 else 1) * own
+    rest = refine(
+        descriptors, iterations, settings.seed, STAGES[1:], candidates[is_used],
+        lambda fraction: progress(0.6 + 0.4 * fraction),
+    )  # fmt: skip
+    return rest, is_used
+
+
+def _folds(displacement: Tensor) -> bool:
+    from ..model import jacobian_determinant
+
+    return float(jacobian_determinant(displacement).min()) <= 0
 
 
 def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:

@@ -18,7 +18,7 @@ class Result:
         field: displacement from fixed to moving points, vector float32 in LPS mm, linear part composed, on an oriented
             grid that reaches past the fixed image's field of view and fades to zero there.
         linear: the linear part alone, fixed to moving points.
-        inverse_field: displacement from moving to fixed points on the same grid, or None if it was not asked for.
+        inverse_field: displacement from moving to fixed points on a grid of its own, or None if it was not asked for.
         image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the
             working grid; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
