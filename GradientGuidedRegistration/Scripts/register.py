@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
     parser.add_argument(
-        "--refine", type=whole_number, metavar="N", help="refinement iterations (30, or 15 after a network); 0 for none"
+        "--refine", type=whole_number, metavar="N", help="refinement iterations (30, or 20 with a network); 0 for none"
     )
     parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -197,7 +197,7 @@ def _summary(metrics: dict[str, Any]) -> str:
 def _network(metrics: dict[str, Any]) -> str:
     if metrics["network"] is None:
         return "none"
-    unused = "" if metrics["network_used"] else ", not used: it folds or brings the pair no closer"
+    unused = "" if metrics["network_used"] else ", not used: it folds or leads no closer than the alignment alone"
     return metrics["network"] + unused
 
 

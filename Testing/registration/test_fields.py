@@ -86,23 +86,30 @@ def test_images_far_apart_get_no_margin_and_do_not_fold():
     assert field_metrics(field)["folding_percent"] == 0
 
 
-@pytest.mark.parametrize("shift", [(4.0, -3.0, 2.0), (500.0, -300.0, 200.0)])
-@pytest.mark.parametrize("kind", ["rigid", "initial", "field"])
-def test_inverse_undoes_the_field_everywhere(grid, shift, kind):
-    """Also where the images lie far apart, and where the linear part goes with an initial transform."""
+NEAR, FAR = (4.0, -3.0, 2.0), (500.0, -300.0, 200.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shift"), [("rigid", NEAR), ("rigid", FAR), ("initial", NEAR), ("initial", FAR), ("field", NEAR)]
+)
+def test_inverse_undoes_the_field_everywhere(grid, kind, shift):
+    """Also where the images lie far apart, and where the linear part goes with an initial transform.
+
+    An initial transform that is a field has no inverse of its own: that of the whole is looked for on its own grid.
+    """
     grid = isotropic(grid)
     linear = rigid(grid, 3, shift)
     if kind == "initial":
         linear = sitk.CompositeTransform([sitk.TranslationTransform(3, (5.0, 6.0, 7.0)), linear])
     elif kind == "field":
-        if shift[0] > 100:
-            pytest.skip("an initial transform that is a field is inverted on its own grid only")
         still = grid.padded(8).image(np.zeros((*grid.padded(8).shape, 3)))
         linear = sitk.CompositeTransform([sitk.DisplacementFieldTransform(still), linear])
     displacement = bump(grid, 1.0)
     field = assemble(grid, displacement, linear)
     inverted, residual = inverse(field, grid, displacement, linear)
-    assert residual["mean"] < 0.01 and residual["p99"] < 0.05
+    # On the grid's points the inverse is far better than between them.
+    limit = (0.01, 0.05) if kind == "field" else (0.001, 0.005)
+    assert residual["mean"] < limit[0] and residual["p99"] < limit[1]
     wide = [sitk.Cast(f, sitk.sitkVectorFloat64) for f in (field, inverted)]
     forward, backward = map(sitk.DisplacementFieldTransform, wide)
     random = np.random.default_rng(0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
-from GradientGuidedRegistrationLib.registration import Result, Settings, register
+from GradientGuidedRegistrationLib.model import Prediction
+from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
@@ -189,8 +191,6 @@ def test_settings_are_checked():
 
 def test_a_network_that_misleads_is_not_used(phantom, result, tmp_path):
     """Random weights move the image anywhere; the result must be that of refinement alone, and say so."""
-    import torch
-
     from GradientGuidedRegistrationLib.model import build_network, save_weights
 
     torch.manual_seed(0)
@@ -206,3 +206,25 @@ def test_a_network_that_misleads_is_not_used(phantom, result, tmp_path):
     assert np.array_equal(sitk.GetArrayViewFromImage(misled.field), sitk.GetArrayViewFromImage(result.field))
     disagreement = sitk.GetArrayFromImage(misled.image_field) - sitk.GetArrayFromImage(misled.gradient_field)
     assert np.abs(disagreement).max() > 1  # the branches are still there to be looked at
+
+
+@pytest.mark.parametrize("refine", [None, 8, 0])
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom, helps, refine):
+    """Of two constant fields, neither of which folds, one undoes a shift along the body and the other doubles it."""
+    millimetres, spacing = 24.0, 2.0
+    moving = sitk.Image(phantom["moving"])
+    x, y, z = moving.GetOrigin()
+    moving.SetOrigin((x, y, z + millimetres))
+
+    def predicted(network, pair, is_final):
+        displacement = torch.zeros(1, 3, *pair.fixed.shape[2:])
+        displacement[:, 0] = millimetres / spacing * (1 if helps else -1)
+        return Prediction(displacement)
+
+    monkeypatch.setattr(pipeline, "_predicted", predicted)
+    settings = Settings(initialization="none", refine=refine, spacing=spacing)
+    result = register(phantom["fixed"], moving, settings)
+    assert result.quality["network_used"] is helps
+    information = result.quality["mutual_information"]
+    assert information["after"] > information["before"] if helps else information["after"] >= information["before"]

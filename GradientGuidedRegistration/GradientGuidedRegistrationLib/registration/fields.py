@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from ..evaluation import field_transform
 from .grid import MAXIMUM_VOXELS, Grid
 
 _POLISHING = 3
@@ -70,16 +71,17 @@ def inverse(
     voxels = own.vectors_from_lps(sitk.GetArrayViewFromImage(part))
     tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
     inverted = invert(tensor, iterations=iterations, tolerance=0.01)[0][0].numpy()
-    deformable = _transform(own.image(own.vectors_to_lps(inverted)))
-    away, vectors = (_sampled(t, around) for t in (back, sitk.CompositeTransform([deformable, back])))
+    unwarp = field_transform(own.image(own.vectors_to_lps(inverted)))
+    away, vectors = _sampled(back, around), _sampled(sitk.CompositeTransform([unwarp, back]), around)
+    warp = field_transform(part)
     for _ in range(_POLISHING):  # the grid's points lie between those at which the deformable part was inverted
-        moved = sitk.CompositeTransform([_transform(part), _transform(around.image(vectors))])
-        vectors = vectors - (_sampled(moved, around) - away)
+        there = sitk.CompositeTransform([warp, field_transform(around.image(vectors))])
+        vectors = vectors - (_sampled(there, around) - away)
     result = _faded_out(around, vectors)
 
-    there_and_back = sitk.CompositeTransform([_transform(field), _transform(result)])
+    there_and_back = sitk.CompositeTransform([field_transform(field), field_transform(result)])
     core = np.pad(np.ones([n - 2 for n in grid.shape], np.uint8), 1)  # u fades out past the outermost points
-    counted = around.resample(grid.image(core), _transform(result), sitk.sitkNearestNeighbor)
+    counted = around.resample(grid.image(core), field_transform(result), sitk.sitkNearestNeighbor)
     residual = np.linalg.norm(_sampled(there_and_back, around), axis=-1)[sitk.GetArrayViewFromImage(counted) > 0]
     figures = {
         "mean": float(residual.mean()),
@@ -87,10 +89,6 @@ def inverse(
         "max": float(residual.max()),
     }
     return result, figures
-
-
-def _transform(field: sitk.Image) -> sitk.DisplacementFieldTransform:
-    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
 
 
 def _sampled(transform: sitk.Transform, grid: Grid) -> np.ndarray:
@@ -103,7 +101,7 @@ def _sampled(transform: sitk.Transform, grid: Grid) -> np.ndarray:
 
 def _followed_by(grid: Grid, vectors: np.ndarray, transform: sitk.Transform) -> np.ndarray:
     """Return the vectors (D, H, W, 3) of x → transform(x + vectors(x)), LPS mm."""
-    return _sampled(sitk.CompositeTransform([transform, _transform(grid.image(vectors))]), grid)
+    return _sampled(sitk.CompositeTransform([transform, field_transform(grid.image(vectors))]), grid)
 
 
 def _faded_out(grid: Grid, vectors: np.ndarray) -> sitk.Image:

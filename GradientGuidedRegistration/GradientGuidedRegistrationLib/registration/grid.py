@@ -42,6 +42,11 @@ class Grid:
         """The LPS point in the middle of the grid."""
         return self.point((np.array(self.size) - 1) / 2)
 
+    @property
+    def corners(self) -> np.ndarray:
+        """The LPS points (8, 3) at the outer corners of the outermost voxels."""
+        return np.array([self.point(np.array(c)) for c in itertools.product(*([-0.5, n - 0.5] for n in self.size))])
+
     def point(self, index: np.ndarray) -> np.ndarray:
         """Return the LPS point of a continuous index (i, j, k)."""
         return np.array(self.origin) + self.axes @ (np.asarray(index) * self.spacing)
@@ -77,9 +82,7 @@ class Grid:
 
         Only so far as ``maximum_voxels`` allow.
         """
-        last = np.array(other.size) - 0.5
-        corners = np.array([other.point(np.array(c)) for c in itertools.product(*([-0.5, n] for n in last))])
-        indices = (corners - self.origin) @ self.axes / self.spacing
+        indices = (other.corners - self.origin) @ self.axes / self.spacing
         before = np.maximum(np.ceil(-0.5 - indices.min(0) - 1e-6), 0).astype(int)
         after = np.maximum(np.ceil(indices.max(0) + 0.5 - np.array(self.size) - 1e-6), 0).astype(int)
         while np.prod(np.array(self.size) + before + after) > max(maximum_voxels, np.prod(self.size)):
@@ -89,8 +92,7 @@ class Grid:
 
     def moved(self, transform: sitk.Transform) -> Grid:
         """Return the grid with the same axes and spacing around where a point transform (LPS mm) takes this one."""
-        corners = itertools.product(*([-0.5, n - 0.5] for n in self.size))
-        points = np.array([transform.TransformPoint(self.point(np.array(c)).tolist()) for c in corners]) @ self.axes
+        points = np.array([transform.TransformPoint(corner) for corner in self.corners.tolist()]) @ self.axes
         low, high = points.min(0), points.max(0)
         return _Box(self.axes @ (low + high) / 2, self.axes, high - low).grid(self.spacing[0])
 

@@ -26,7 +26,7 @@ from .trust import Mismatch, expected_error, judged
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .refinement import Descriptors
+    from .refinement import Descriptors, Stage
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
@@ -244,27 +244,23 @@ def _refined(
     """
     import torch
 
-    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_FROM_A_NETWORK, STAGES, dissimilarity, refine
+    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_WITH_A_NETWORK, STAGES, dissimilarity, refine
 
+    alone = prediction is None or _folds(prediction.displacement)
     iterations = settings.refine
-    if prediction is None or _folds(prediction.displacement):
-        return refine(descriptors, DEFAULT_ITERATIONS if iterations is None else iterations, settings.seed,
-                      progress=progress), False  # fmt: skip
-    iterations = ITERATIONS_FROM_A_NETWORK if iterations is None else iterations
-    candidates = [torch.zeros_like(prediction.displacement), prediction.displacement]
-    if iterations > 0:
-        for number, start in enumerate(candidates):
-            candidates[number] = refine(
-                descriptors, iterations, settings.seed, STAGES[:1], start,
-                lambda fraction, number=number: progress(0.3 * (number + fraction)),
-            )  # fmt: skip
-    own, network = dissimilarity(descriptors, candidates)
-    is_used = network < (1 - _CLEARLY if iterations > 0 else 1) * own
-    rest = refine(
-        descriptors, iterations, settings.seed, STAGES[1:], candidates[is_used],
-        lambda fraction: progress(0.6 + 0.4 * fraction),
-    )  # fmt: skip
-    return rest, is_used
+    if iterations is None:
+        iterations = DEFAULT_ITERATIONS if alone else ITERATIONS_WITH_A_NETWORK
+    if alone:
+        return refine(descriptors, iterations, settings.seed, progress=progress), False
+
+    def led_on(start: Tensor, stages: tuple[Stage, ...], done: float, share: float) -> Tensor:
+        return refine(descriptors, iterations, settings.seed, stages, start, lambda f: progress(done + share * f))
+
+    own = led_on(torch.zeros_like(prediction.displacement), STAGES[:1], 0.0, 0.3)
+    network = led_on(prediction.displacement, STAGES[:1], 0.3, 0.3)
+    of_own, of_network = dissimilarity(descriptors, [own, network])
+    is_used = of_network < (1 - _CLEARLY if iterations > 0 else 1) * of_own
+    return led_on(network if is_used else own, STAGES[1:], 0.6, 0.4), is_used
 
 
 def _folds(displacement: Tensor) -> bool:
@@ -285,12 +281,12 @@ def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:
-    from ..evaluation import field_metrics
+    from ..evaluation import field_metrics, field_transform
 
     inside = grid.image(np.ones(grid.shape, np.uint8))
     level = linear_alignment.Level.at(fixed, moving, grid.spacing[0])
     before = initial or sitk.Transform(3, sitk.sitkIdentity)
-    after = sitk.DisplacementFieldTransform(sitk.Cast(whole, sitk.sitkVectorFloat64))
+    after = field_transform(whole)
     return {
         **field_metrics(whole, inside),
         "mutual_information": {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import SimpleITK as sitk
 
+from ..evaluation import field_transform
 from .settings import Settings
 
 
@@ -16,7 +17,8 @@ class Result:
 
     Attributes:
         field: displacement from fixed to moving points, vector float32 in LPS mm, linear part composed, on an oriented
-            grid that reaches past the fixed image's field of view and fades to zero there.
+            grid that reaches past the fixed image's field of view and, unless the images lie far apart, fades to zero
+            there.
         linear: the linear part alone, fixed to moving points.
         inverse_field: displacement from moving to fixed points on a grid of its own, or None if it was not asked for.
         image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the
@@ -44,9 +46,9 @@ class Result:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
-    def transform(self) -> sitk.DisplacementFieldTransform:
+    def transform(self) -> sitk.Transform:
         """The transform that `SimpleITK.Resample(moving, fixed, transform)` takes."""
-        return sitk.DisplacementFieldTransform(sitk.Cast(self.field, sitk.sitkVectorFloat64))
+        return field_transform(self.field)
 
     def warp(self, moving: sitk.Image, fixed: sitk.Image, default: float | None = None) -> sitk.Image:
         """Return ``moving`` on the grid of ``fixed``; outside stands ``default``, or its lowest value."""

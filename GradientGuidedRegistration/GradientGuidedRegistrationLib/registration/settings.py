@@ -35,8 +35,8 @@ class Settings:
             any.
         use_network: False refines from the linear alignment alone.
         initialization: "none", "rigid" or "affine" alignment before the deformable part.
-        refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30, or 15
-            where a network's displacement is gone out from.
+        refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30, or 20
+            where a network offers a second start to try.
         spacing: working spacing in mm, None chooses it from the images.
         device: "auto", "cpu", "cuda" or "mps".
         seed: seed of everything random.

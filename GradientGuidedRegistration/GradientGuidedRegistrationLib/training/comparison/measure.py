@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ...evaluation import field_metrics, label_metrics, labels_on_grid, target_registration_error
+from ...evaluation import field_metrics, field_transform, label_metrics, labels_on_grid, target_registration_error
 from .cases import LabelledPair
 from .methods import Outcome
 
@@ -20,7 +20,7 @@ def measure(pair: LabelledPair, outcome: Outcome) -> list[dict[str, object]]:
     """
     transform = sitk.Transform(3, sitk.sitkIdentity)
     if outcome.field is not None:
-        transform = sitk.DisplacementFieldTransform(sitk.Cast(outcome.field, sitk.sitkVectorFloat64))
+        transform = field_transform(outcome.field)
     warped = sitk.Resample(pair.moving_labels, pair.fixed_labels, transform, sitk.sitkNearestNeighbor, 0)
     metrics = label_metrics(labels_on_grid(pair.fixed_labels, pair.fixed), warped, pair.label_names)
     rows: list[dict[str, object]] = [
@@ -34,15 +34,14 @@ def measure(pair: LabelledPair, outcome: Outcome) -> list[dict[str, object]]:
     if outcome.field is not None:
         whole["folding_percent"] = field_metrics(outcome.field, pair.fixed_labels)["folding_percent"]
     if pair.truth is not None:
-        whole["tre_mm"] = _error(pair, transform)
+        whole["tre_mm"] = _error(pair, field_transform(pair.truth), transform)
     return [*rows, whole]
 
 
-def _error(pair: LabelledPair, transform: sitk.Transform) -> float:
+def _error(pair: LabelledPair, truth: sitk.Transform, transform: sitk.Transform) -> float:
     """Mean distance in mm between where the transform and the truth send points spread over the body."""
     body = np.argwhere(sitk.GetArrayViewFromImage(pair.fixed_labels) > 0)[:, ::-1]
     chosen = body[np.linspace(0, len(body) - 1, min(_LANDMARKS, len(body))).astype(int)]
     points = np.array([pair.fixed_labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
-    truth = sitk.DisplacementFieldTransform(sitk.Cast(pair.truth, sitk.sitkVectorFloat64))
     targets = np.array([truth.TransformPoint(point.tolist()) for point in points])
     return float(target_registration_error(transform, points, targets).mean())
