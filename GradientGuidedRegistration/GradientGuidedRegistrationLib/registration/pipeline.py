@@ -237,10 +237,12 @@ def _described(pair: _Pair) -> Descriptors:
 def _refined(
     descriptors: Descriptors, prediction, settings: Settings, progress: Callable[[float], None]
 ) -> tuple[Tensor, bool]:
-    """Return φ in voxels, refined on the pair, and whether the network's displacement was its start.
+    """Return φ in voxels, refined on the pair, and whether the network's displacement has a part in it.
 
-    It is where it folds nowhere and leads to a clearly more similar pair than going out from no displacement; the
-    coarse stage of both decides. Without iterations it is where the pair is more similar with it than without.
+    It has where it folds nowhere and leads to a clearly more similar pair than going out from no displacement; the
+    coarse stage of both decides. Then the mean of the two goes on: where they differ, the pair does not say which is
+    right, and their errors cancel in part. Without iterations the network's displacement is taken where the pair is
+    more similar with it than without.
     """
     import torch
 
@@ -259,8 +261,10 @@ def _refined(
     own = led_on(torch.zeros_like(prediction.displacement), STAGES[:1], 0.0, 0.3)
     network = led_on(prediction.displacement, STAGES[:1], 0.3, 0.3)
     of_own, of_network = dissimilarity(descriptors, [own, network])
-    is_used = of_network < (1 - _CLEARLY if iterations > 0 else 1) * of_own
-    return led_on(network if is_used else own, STAGES[1:], 0.6, 0.4), is_used
+    if iterations == 0:
+        return (network, True) if of_network < of_own else (own, False)
+    is_used = of_network < (1 - _CLEARLY) * of_own
+    return led_on((own + network) / 2 if is_used else own, STAGES[1:], 0.6, 0.4), is_used
 
 
 def _folds(displacement: Tensor) -> bool:

@@ -51,7 +51,7 @@ STAGES = (
     Stage(shrink=1, spacing=4, share=1.0, rate=0.2, smoothness=0.8),
 )
 DEFAULT_ITERATIONS = 30
-ITERATIONS_WITH_A_NETWORK = 20  # of two starts, the network's and none, of which the better one goes on
+ITERATIONS_WITH_A_NETWORK = 20  # from two starts, the network's and none
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def case_folders(group: str, count: int, data: Path | None, output: Path, redo: 
         folder = CaseFolder(output / "cases" / group / name)
         if redo or not (folder.path / "truth.npz").is_file():
             shutil.rmtree(folder.path, ignore_errors=True)
-            _write(_sts(name, number, data) if group == "sts" else _phantom(group, int(name)), group, folder)
+            _write(sts_pair(name, number, data) if group == "sts" else _phantom(group, int(name)), group, folder)
         yield folder
 
 
@@ -93,11 +93,12 @@ def _phantom(group: str, seed: int) -> Pair:
     return Pair(images["fixed"], images["moving"], points, moved(truth, points), labels, images["moving_labels"])
 
 
-def _sts(name: str, number: int, data: Path | None) -> Pair:
+def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
+    """A pair of patients with warp number `warp`."""
     if data is None:
         raise SystemExit("The group sts needs --data FOLDER with CASE/MR_T1_image.nii.gz and CASE/CT_image.nii.gz.")
     fixed, ct = (read_image(data / name / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
-    moving, truth = spoiled(ct, _WARP, seed=number)
+    moving, truth = spoiled(ct, _WARP, seed=warp)
     points = tissue_points(fixed, _POINTS)
     aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
     return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned)
