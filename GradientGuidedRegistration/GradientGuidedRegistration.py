@@ -129,6 +129,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         VTKObservationMixin.__init__(self)
         self.logic: GradientGuidedRegistrationLogic | None = None
         self._parameterNode: GradientGuidedRegistrationParameterNode | None = None
+        self._madeSet: Any = None
         self._guiTag: Any = None
         self.runner: Any = None
 
@@ -187,11 +188,15 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     def enter(self) -> None:
         """The module is shown, again or for the first time."""
         self.initializeParameterNode()
+        self.resultSection.update()
 
     def exit(self) -> None:
         """Another module is shown: the registration goes on, the widgets are not kept up to date."""
+        from GradientGuidedRegistrationLib.panel.keyboard import leave_layout
+
         self.resultSection.pause()
         self.setParameterNode(None)
+        leave_layout(self.parent)
 
     def onReload(self) -> None:
         """Reload the library too, not only this file."""
@@ -212,15 +217,17 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: Any) -> None:
-        """A scene was opened: show its parameter set instead of the empty one made when the old scene closed."""
-        shown = self._parameterNode
-        if shown is None or shown.fixedVolume is not None or shown.movingVolume is not None:
+        """A scene was opened: its parameter set takes the place of the empty one that the panel made before."""
+        made, shown = self._madeSet, self._parameterNode
+        if made is None or made not in self.parameterSets() or (shown is not None and shown.parameterNode is not made):
             return
-        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
-            if node.GetAttribute("ModuleName") == self.moduleName and node is not shown.parameterNode:
-                self.setParameterNode(GradientGuidedRegistrationParameterNode(node))
-                slicer.mrmlScene.RemoveNode(shown.parameterNode)
-                return
+        others = [node for node in self.parameterSets() if node is not made]
+        own = GradientGuidedRegistrationParameterNode(made)
+        if not others or own.fixedVolume is not None or own.movingVolume is not None:
+            return
+        if shown is not None:
+            self.setParameterNode(GradientGuidedRegistrationParameterNode(others[0]))
+        slicer.mrmlScene.RemoveNode(made)
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:
         """The parameter set that is shown may be gone."""
@@ -231,10 +238,18 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     # --- the parameter node
 
+    def parameterSets(self) -> list[Any]:
+        """The nodes of the parameter sets in the scene."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+        return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
+
     def initializeParameterNode(self) -> None:
         """Make sure that there is a parameter set, and fill in the volumes that can be recognised."""
         if self._parameterNode is None:
+            known = self.parameterSets()
             self.setParameterNode(self.logic.getParameterNode())
+            if not known:
+                self._madeSet = self._parameterNode.parameterNode
         parameters = self._parameterNode
         if parameters.fixedVolume is None and parameters.movingVolume is None:
             fixed, moving = self.logic.recognizeVolumes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import SimpleITK as sitk
 import torch
@@ -50,6 +52,20 @@ def test_augmentation_keeps_range_and_grid(pair) -> None:
     assert case.fixed.shape == pair.fixed.shape
     assert 0 <= float(case.moving.min()) and float(case.moving.max()) <= 1
     assert case.displacement is None  # the random warp is not part of the old truth
+
+
+def test_augmentation_ends_a_field_of_view_within_the_volume(pair) -> None:
+    """What is cut off is measured in neither image nor mask; what is left is as it was."""
+    case = replace(as_case(pair, "pair").without_labels(), fixed=torch.ones_like(pair.fixed))
+    shares = []
+    for seed in range(40):
+        varied = augmented(case, Draws(seed), with_warp=False)
+        outside = varied.fixed_mask == 0
+        assert torch.equal(varied.fixed == 0, outside)
+        assert float(varied.moving[varied.moving_mask == 0].abs().sum()) == 0
+        shares += [1 - float(mask.mean()) for mask in (varied.fixed_mask, varied.moving_mask)]
+    cut = [share for share in shares if share > 0]
+    assert 5 < len(cut) < 40 and max(cut) < 0.65
 
 
 def test_score_knows_truth_and_identity(pair) -> None:

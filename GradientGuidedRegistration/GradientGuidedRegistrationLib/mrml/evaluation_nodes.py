@@ -165,7 +165,7 @@ def landmark_table_node(
 
     Args:
         fixedPoints, movingPoints: markups nodes with as many placed points, the n-th of one belonging to the n-th of
-            the other; the moving ones where they are in the moving image, not under the result.
+            the other; the moving ones count where they were before they were put under a result.
         transform: LPS mm, fixed to moving points.
 
     Returns:
@@ -174,7 +174,7 @@ def landmark_table_node(
     Raises:
         InputError: the numbers of points differ, or there are none.
     """
-    fixed, moving = points_from_markups(fixedPoints), points_from_markups(movingPoints)
+    fixed, moving = points_from_markups(fixedPoints), points_from_markups(movingPoints, before_registration=True)
     if len(fixed) != len(moving) or len(fixed) == 0:
         raise InputError(f"The fixed image has {len(fixed)} landmarks and the moving one {len(moving)}; "
                          "as many of each are needed, in the same order.")  # fmt: skip

@@ -7,18 +7,25 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+import slicer
+import vtk
 
 from ..errors import InputError
+from .geometry import result_above
 from .transaction import all_or_nothing
 
 
-def points_from_markups(node: Any) -> np.ndarray:
+def points_from_markups(node: Any, *, before_registration: bool = False) -> np.ndarray:
     """(N, 3) world positions in LPS mm of the placed control points, parent transforms of any kind applied.
+
+    Args:
+        node: a markups node.
+        before_registration: leave out the result of an earlier registration that the node is under.
 
     Raises:
         InputError: not a markups node.
     """
-    return _positions(node) * [-1.0, -1.0, 1.0]
+    return _positions(node, before_registration) * [-1.0, -1.0, 1.0]
 
 
 def markups_from_points(points: np.ndarray, name: str, scene: Any, labels: Sequence[str] = ()) -> Any:
@@ -70,10 +77,10 @@ def _placed(node: Any) -> list[int]:
     ]
 
 
-def _positions(node: Any) -> np.ndarray:
-    positions = np.zeros((0, 3))
-    for index in _placed(node):
-        position = [0.0, 0.0, 0.0]
-        node.GetNthControlPointPositionWorld(index, position)
-        positions = np.vstack([positions, position])
-    return positions
+def _positions(node: Any, before_registration: bool) -> np.ndarray:
+    placed = _placed(node)
+    above = vtk.vtkGeneralTransform()
+    stop = result_above(node) if before_registration else None
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), stop, above)
+    own = [node.GetNthControlPointPosition(index) for index in placed]
+    return np.array([above.TransformPoint(*position) for position in own]).reshape(-1, 3)

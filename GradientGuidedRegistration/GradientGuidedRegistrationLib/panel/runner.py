@@ -46,6 +46,7 @@ class Runner:
         ui.clearQueueButton.clicked.connect(lambda *_args: self.queue.clear())
         ui.retryCpuButton.clicked.connect(self.retry_on_cpu)
         ui.retryCoarserButton.clicked.connect(self.retry_coarser)
+        ui.dismissButton.clicked.connect(lambda *_args: self._discard_failed())
 
     @property
     def running(self) -> bool:

@@ -1,4 +1,6 @@
-"""Variations of a pair that keep it a pair: flips, contrast, and for own files a small warp of the moving image."""
+"""Variations of a pair that keep it a pair: flips, contrast, fields of view that end within the volume, and for own files
+a small warp of the moving image.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ def augmented(case: Case, d: Draws, with_warp: bool) -> Case:
     """A random variation of the case; the draws decide which."""
     case = flipped(case, [axis for axis in range(3) if d.chance(0.5)])
     case = replace(case, fixed=_contrast(case.fixed, d), moving=_contrast(case.moving, d))
-    return _warped(case, d) if with_warp and d.chance(0.7) else case
+    if with_warp and d.chance(0.7):
+        case = _warped(case, d)
+    for image, probability in (("fixed", 0.15), ("moving", 0.3)):
+        if d.chance(probability):
+            case = _cut(case, image, d)
+    return case
 
 
 def flipped(case: Case, axes: list[int]) -> Case:
@@ -28,6 +35,18 @@ def flipped(case: Case, axes: list[int]) -> Case:
         signs = torch.tensor([-1.0 if axis in axes else 1.0 for axis in range(3)], device=case.fixed.device)
         turned["displacement"] = turned["displacement"] * signs.view(1, 3, 1, 1, 1)
     return replace(case, **turned)
+
+
+def _cut(case: Case, image: str, d: Draws) -> Case:
+    """The case with nothing measured of one image beyond a plane: up to a third of the volume."""
+    seen = getattr(case, image)
+    mask = getattr(case, f"{image}_mask")
+    axis = d.integer(2, 4)
+    kept = seen.shape[axis] - round(d.uniform(0.05, 0.33) * seen.shape[axis])
+    positions = torch.arange(seen.shape[axis], device=seen.device)
+    inside = (positions if d.chance(0.5) else positions.flip(0)) < kept
+    measured = torch.ones_like(seen) * inside.view([-1 if a == axis else 1 for a in range(5)])
+    return replace(case, **{image: seen * measured, f"{image}_mask": measured if mask is None else mask * measured})
 
 
 def _contrast(image: torch.Tensor, d: Draws) -> torch.Tensor:
