@@ -137,7 +137,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def setup(self) -> None:
         """Build the panel. Slicer calls it once, when the module is first shown."""
-        from GradientGuidedRegistrationLib.panel.keyboard import reach_node_selectors
+        from GradientGuidedRegistrationLib.panel.repairs import reach_node_selectors, tell_every_path
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
         from GradientGuidedRegistrationLib.panel.runner import Runner
         from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
@@ -161,6 +161,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.ui.swapButton.clicked.connect(self.onSwap)
         self.ui.presetComboBox.activated.connect(self.onPreset)
         self.ui.weightsPathEdit.currentPathChanged.connect(self.onWeights)
+        tell_every_path(self.ui.weightsPathEdit, self.onWeights)
         self.ui.parameterSetSelector.currentNodeChanged.connect(self.onParameterSet)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -192,7 +193,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def exit(self) -> None:
         """Another module is shown: the registration goes on, the widgets are not kept up to date."""
-        from GradientGuidedRegistrationLib.panel.keyboard import leave_layout
+        from GradientGuidedRegistrationLib.panel.repairs import leave_layout
 
         self.resultSection.pause()
         self.setParameterNode(None)

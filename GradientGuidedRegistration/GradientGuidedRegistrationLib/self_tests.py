@@ -99,8 +99,10 @@ class SelfTests(TestCase):
         panel = self.openPanel()
         fixed, moving = self.blob("MR", 0.0), self.blob("CT", 2.0)
         image = mrml.image_from_node(fixed)
-        vectors = np.zeros((*image.GetSize()[::-1], 3), dtype=np.float32)
-        vectors[1:-1, 1:-1, 1:-1] = 4.0 * np.array(image.GetDirection()).reshape(3, 3)[:, 0]  # two voxels
+        inwards = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in image.GetSize()[::-1]]
+        depth = np.minimum.reduce(np.meshgrid(*inwards, indexing="ij"))[..., None]
+        lengths = np.minimum(depth, 4.0).astype(np.float32)  # mm: two voxels in the middle, folding nowhere
+        vectors = lengths * np.array(image.GetDirection(), dtype=np.float32).reshape(3, 3)[:, 0]
         fields = [sitk.GetImageFromArray(sign * vectors, isVector=True) for sign in (1, -1)]
         for field in fields:
             field.CopyInformation(image)

@@ -19,7 +19,7 @@ from GradientGuidedRegistrationLib.mrml.evaluation_nodes import (
     plot_nodes_from_table,
     table_node_from_comparison,
 )
-from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image, vtk_ijk_to_ras
+from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE, vtk_from_image, vtk_ijk_to_ras
 from GradientGuidedRegistrationLib.mrml.images import volume_node_from_image
 from GradientGuidedRegistrationLib.mrml.points import markups_from_points
 from GradientGuidedRegistrationLib.mrml.structures import match_structures, structures_of
@@ -247,7 +247,13 @@ def test_landmarks(scene: Any) -> None:
     assert np.allclose(errors, [[5.0, 1.0]] * 5)
     assert [node.GetCellText(row, 0) for row in range(6)] == ["a", "b", "c", "d", "e", "Mean"]
     assert node.GetTable().GetColumn(2).GetValue(5) == pytest.approx(1.0)
+    result = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    result.SetAttribute(RESULT_ATTRIBUTE, "1")
+    shifted = vtk.vtkMatrix4x4()
+    shifted.SetElement(0, 3, 25.0)
+    result.SetMatrixTransformToParent(shifted)
+    moving.SetAndObserveTransformNodeID(result.GetID())  # as after «Apply to…»
+    assert np.allclose(landmark_table_node(fixed, moving, shift, "TRE", scene)[1], errors)
     moving.RemoveNthControlPoint(0)
     with pytest.raises(InputError, match="5 landmarks and the moving one 4"):
         landmark_table_node(fixed, moving, shift, "TRE", scene)
-    assert vtk is not None

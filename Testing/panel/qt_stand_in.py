@@ -48,15 +48,19 @@ class _CollapsibleButton(QtWidgets.QGroupBox):
             child.setMaximumHeight(0 if value else 16777215)
 
 
-class _PathLineEdit(QtWidgets.QLineEdit):
+class _PathLineEdit(QtWidgets.QWidget):
+    """A line within a box; as in ctk, a path that becomes empty is not told."""
+
     currentPathChanged = QtCore.Signal(str)
 
     def loaded(self) -> None:
-        self.textChanged.connect(self.currentPathChanged)
+        self._box = QtWidgets.QComboBox(self)
+        self._box.setEditable(True)
+        QtWidgets.QVBoxLayout(self).addWidget(self._box)
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self._box.lineEdit().textChanged.connect(lambda path: path and self.currentPathChanged.emit(path))
 
-    currentPath = property(
-        lambda self: QtWidgets.QLineEdit.text(self), lambda self, value: QtWidgets.QLineEdit.setText(self, value)
-    )
+    currentPath = property(lambda self: self._box.currentText(), lambda self, value: self._box.setEditText(value))
 
 
 class _NodeComboBox(QtWidgets.QWidget):

@@ -27,6 +27,13 @@ def node_ids(scene: Any) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 
 
+def job_folders() -> list[Path]:
+    """The folders with the images of a registration."""
+    import slicer
+
+    return list(Path(slicer.app.temporaryPath).glob("registration-*/input"))
+
+
 @pytest.fixture
 def filled(panel: Any, scene: Any) -> Any:
     """The panel with an MR, a CT and the fastest settings."""
@@ -52,6 +59,9 @@ def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
     assert "Choose the moving volume (CT)" in button.toolTip
     panel.ui.movingSelector.setCurrentNode(mr)
     assert "same volume" in button.toolTip
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    panel.ui.movingSelector.setCurrentNode(empty)
+    assert "The moving volume has no voxels" in button.toolTip
     panel.ui.movingSelector.setCurrentNode(ct)
     assert button.enabled
     assert panel.ui.missingLabel.text == ""
@@ -59,6 +69,7 @@ def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
     panel.ui.weightsPathEdit.currentPath = "/no/such/file.pt"
     assert "weights file does not exist" in button.toolTip
     panel.ui.weightsPathEdit.currentPath = ""
+    assert button.enabled
     parameters.warpedVolume = mr
     assert "would overwrite an input" in button.toolTip
     parameters.createWarped = False
@@ -170,6 +181,11 @@ def test_register_then_undo_and_apply(filled: Any, scene: Any, wait: Any) -> Non
     assert moving.GetParentTransformNode() is None
     ui.registeredCheckBox.click()
     assert moving.GetParentTransformNode() is transform
+    filled.exit()
+    moving.SetAndObserveTransformNodeID(None)
+    filled.enter()
+    assert not ui.registeredCheckBox.checked
+    ui.registeredCheckBox.click()
     ui.applySelector.setCurrentNode(points)
     ui.sideComboBox.currentIndex = 1
     ui.applyButton.click()
@@ -226,6 +242,13 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
     assert "ended from outside" in ui.errorLabel.text
     assert "killed" in ui.errorLabel.text
     assert node_ids(scene) == before
+    assert job_folders()
+    ui.dismissButton.click()
+    assert not job_folders()
+    ui.registerButton.click()
+    wait(lambda: filled.runner.queue._process._pid)
+    os.killpg(filled.runner.queue._process._pid, signal.SIGKILL)
+    wait(lambda: filled.runner.queue.current is None, 10)
     ui.retryCoarserButton.click()
     assert ui.registerButton.text == "&Cancel"
     wait(lambda: filled.runner.queue.current is None)
@@ -236,14 +259,13 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
 
 
 def test_input_that_cannot_be_registered_is_told_in_a_sentence(filled: Any, scene: Any) -> None:
-    import slicer
 
     bent = mrml.transform_node_from_field(sitk.Image([4, 4, 4], sitk.sitkVectorFloat32, 3), "bent", scene)
     filled._parameterNode.fixedVolume.SetAndObserveTransformNodeID(bent.GetID())
     filled.ui.registerButton.click()
     assert "non-linear transform 'bent'" in filled.ui.errorLabel.text
     assert filled.runner.queue.current is None
-    assert list(Path(slicer.app.temporaryPath).glob("registration-*/input")) == []
+    assert not job_folders()
 
 
 def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) -> None:
@@ -287,10 +309,13 @@ def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: 
     panel.runner.queue.stop()
 
 
-def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any) -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any, shown: bool) -> None:
     from GradientGuidedRegistrationLib.panel.choices import Quality
 
     empty = panel._parameterNode.parameterNode  # made when the old scene closed
+    if not shown:
+        panel.exit()
     saved = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
     saved.UnRegister(None)
     saved.SetModuleName(panel.moduleName)
@@ -298,12 +323,40 @@ def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any) -> Non
     saved.SetParameter("quality", "BEST")
     scene.AddNode(saved)
     scene.InvokeEvent(scene.EndImportEvent)
+    assert not scene.IsNodePresent(empty)
+    panel.enter()
     assert panel._parameterNode.parameterNode is saved
     assert panel._parameterNode.quality is Quality.BEST
-    assert not scene.IsNodePresent(empty)
     panel._parameterNode.fixedVolume = volume(scene, "MR")
     scene.InvokeEvent(scene.EndImportEvent)  # more data is added: what is chosen stays
     assert panel._parameterNode.parameterNode is saved
+
+
+def test_a_scene_that_is_added_leaves_what_was_chosen(filled: Any, scene: Any) -> None:
+    own = filled._parameterNode.parameterNode
+    other = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    other.SetAttribute("ModuleName", filled.moduleName)
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert filled._parameterNode.parameterNode is own
+    assert scene.IsNodePresent(own)
+
+
+def test_the_panel_leaves_its_place_to_an_empty_widget(panel: Any) -> None:
+    """Slicer takes the place out of its layout without deleting it; Qt would go on with the heights in it."""
+    from PySide6.QtCore import QCoreApplication, QEvent
+    from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+    outer = QWidget()
+    layout = QVBoxLayout(outer)
+    for widget in (QLabel("help"), panel.parent, QLabel("below")):
+        layout.addWidget(widget)
+    panel.exit()
+    assert layout.indexOf(panel.parent) == -1
+    assert [layout.itemAt(n).widget().metaObject().className() for n in range(3)] == ["QLabel", "QWidget", "QLabel"]
+    QCoreApplication.processEvents()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert layout.count() == 2
+    panel.parent.setParent(None)
 
 
 def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:

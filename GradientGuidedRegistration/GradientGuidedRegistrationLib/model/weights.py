@@ -126,8 +126,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} was not read: it is not a weights file, or it holds code, which is never run."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"{path} is not a weights file, or it was cut short: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    except (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{path} is not a weights file, or it was cut short.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a file of {FORMAT}; it was written by another program.")
     version = content.get("version")

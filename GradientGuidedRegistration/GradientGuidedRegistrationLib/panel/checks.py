@@ -26,6 +26,8 @@ def missing(parameters: Any, has_torch: bool, has_network: bool) -> str:
         (fixed is None, _("Choose the fixed volume (MR).")),
         (moving is None, _("Choose the moving volume (CT).")),
         (fixed is moving, _("Fixed and moving are the same volume; choose two different ones.")),
+        (fixed is not None and fixed.GetImageData() is None, _("The fixed volume has no voxels; choose another.")),
+        (moving is not None and moving.GetImageData() is None, _("The moving volume has no voxels; choose another.")),
         (not has_torch, _("PyTorch is not installed; see Setup.")),
         (bool(weights) and not Path(weights).is_file(), _("The weights file does not exist; choose another or none.")),
         (parameters.quality is Quality.OFF and not has_network,
@@ -43,7 +45,7 @@ def missing(parameters: Any, has_torch: bool, has_network: bool) -> str:
 
 def model_note(parameters: Any, has_network: bool) -> str:
     """What is to be known about the chosen model; empty if nothing."""
-    if parameters.model is Model.NONE or has_network:
+    if parameters.model is Model.NONE or has_network or parameters.weights:
         return ""
     return _("No weights are packaged for this model: the registration starts from the linear alignment.")
 

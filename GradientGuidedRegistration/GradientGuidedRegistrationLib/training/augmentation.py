@@ -1,5 +1,5 @@
-"""Variations of a pair that keep it a pair: flips, contrast, fields of view that end within the volume, and for own files
-a small warp of the moving image.
+"""Variations of a pair that keep it a pair: flips, contrast, fields of view that end within the volume, and for own
+files a small warp of the moving image.
 """
 
 from __future__ import annotations

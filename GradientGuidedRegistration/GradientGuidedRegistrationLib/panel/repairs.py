@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -19,6 +20,13 @@ def reach_node_selectors(ui: Any) -> None:
             selector.setFocusPolicy(qt.Qt.StrongFocus)
 
 
+def tell_every_path(edit: Any, action: Callable[[str], None]) -> None:
+    """Call `action` with each path of a `ctkPathLineEdit`, also with none, of which the widget itself says nothing."""
+    inner = [child for box in (edit, *edit.children()) for child in box.children()]
+    for line in [child for child in inner if child.inherits("QLineEdit")]:
+        line.textChanged.connect(lambda *_args: action(edit.currentPath))
+
+
 def leave_layout(panel: Any) -> None:
     """Let go of the place in Slicer's module panel, just before Slicer takes the panel out of it.
 
@@ -27,10 +35,9 @@ def leave_layout(panel: Any) -> None:
     """
     parent = panel.parentWidget() if panel is not None else None
     layout = parent.layout() if parent is not None else None
-    index = layout.indexOf(panel) if layout is not None and hasattr(layout, "insertWidget") else -1
-    if index < 0:
+    if layout is None or not hasattr(layout, "insertWidget") or layout.indexOf(panel) < 0:
         return
-    empty = qt.QWidget(parent)
+    index, empty = layout.indexOf(panel), qt.QWidget(parent)
     layout.removeWidget(panel)
     layout.insertWidget(index, empty)
     qt.QTimer.singleShot(0, empty.deleteLater)
