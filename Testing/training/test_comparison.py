@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from GradientGuidedRegistrationLib.errors import InputError
@@ -59,7 +60,13 @@ def test_truth_scores_best_and_zero_scores_as_moving() -> None:
 
 def test_comparison_writes_the_table_and_names_what_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
-    save_weights(build_network("gated"), tmp_path / "weights" / "gated.pt")
+    torch.manual_seed(0)
+    network = build_network("gated")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "flow" in name and parameter.ndim > 1:
+                parameter.normal_(0, 0.3)
+    save_weights(network, tmp_path / "weights" / "gated.pt")
     rows = ("Moving", "VM", "Ours(gated)", "Refinement alone")
     steps = []
     table = evaluate(
@@ -70,8 +77,9 @@ def test_comparison_writes_the_table_and_names_what_is_left_out(tmp_path: Path) 
     text = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
     assert "Dice liver (%)" in text and "±" in text
     assert "Left out: VM: no weights vm.pt" in text
-    moving, untrained, refined = (np.mean(table.values(name, "", "dice")) for name in table.methods)
-    assert untrained == pytest.approx(moving, abs=1.0)  # an untrained network moves nothing
+    assert "it is not used: Ours(gated) 2." in text
+    moving, folded, refined = (np.mean(table.values(name, "", "dice")) for name in table.methods)
+    assert folded == pytest.approx(moving)  # a field that folds moves nothing
     assert refined > moving
     with open(tmp_path / "out" / "measures.csv", newline="", encoding="utf-8") as file:
         measures = list(csv.DictReader(file))
@@ -92,7 +100,7 @@ def test_table_has_every_row_of_the_paper() -> None:
 def test_means_and_organs_of_a_table() -> None:
     def row(method: str, case: str, label: str, dice: float | None) -> dict:
         return {"method": method, "case": case, "label": label, "dice": dice, "asd_mm": 1.0, "hd95_mm": 2.0,
-                "folding_percent": 0.0, "tre_mm": None, "seconds": 3.0}  # fmt: skip
+                "folding_percent": 0.0, "tre_mm": None, "seconds": 3.0, "used": 1}  # fmt: skip
 
     rows = [row(m, c, label, v) for m, v in (("a", 0.5), ("b", 0.75)) for c in ("1", "2") for label in ("liver", "")]
     table = Table(rows, ("liver", "spleen"), {})

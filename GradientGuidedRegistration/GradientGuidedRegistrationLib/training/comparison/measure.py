@@ -16,7 +16,7 @@ def measure(pair: LabelledPair, outcome: Outcome) -> list[dict[str, object]]:
     """One row for each label ("dice", "asd_mm", "hd95_mm") and a last one for the whole.
 
     The last row has the label "", the mean Dice, ASD and HD95 of all labels, "folding_percent", "tre_mm" (mean distance
-    from the true field within the body; None where it is not known) and "seconds".
+    from the true field within the body; None where it is not known), "seconds" and "used" (`Outcome.is_used`, 0 or 1).
     """
     transform = sitk.Transform(3, sitk.sitkIdentity)
     if outcome.field is not None:
@@ -27,7 +27,9 @@ def measure(pair: LabelledPair, outcome: Outcome) -> list[dict[str, object]]:
         {"label": pair.label_names[value], **{name: metrics[value][name] for name in ("dice", "asd_mm", "hd95_mm")}}
         for value in metrics
     ]
-    whole: dict[str, object] = {"label": "", "seconds": outcome.seconds, "folding_percent": 0.0, "tre_mm": None}
+    whole: dict[str, object] = {
+        "label": "", "seconds": outcome.seconds, "folding_percent": 0.0, "tre_mm": None, "used": int(outcome.is_used)
+    }  # fmt: skip
     for name in ("dice", "asd_mm", "hd95_mm"):
         known = [float(row[name]) for row in rows if row[name] is not None]  # type: ignore[arg-type]
         whole[name] = float(np.mean(known)) if known else None

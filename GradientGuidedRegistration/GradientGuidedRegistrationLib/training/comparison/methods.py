@@ -19,10 +19,14 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A displacement field (LPS mm, fixed to moving points), or None for the images as they are, and its time in s."""
+    """A displacement field (LPS mm, fixed to moving points), or None for the images as they are, and its time in s.
+
+    `is_used` is False where the field is that of the alignment alone, because a network's folds or leads no closer.
+    """
 
     field: sitk.Image | None
     seconds: float
+    is_used: bool = True
 
 
 Method = Callable[[LabelledPair, EvaluationSettings], Outcome]
@@ -67,7 +71,8 @@ def _registered(pair: LabelledPair, settings: EvaluationSettings, **options) -> 
     chosen = Settings(initialization=settings.initialization, device=settings.device, **options)
     start = time.perf_counter()
     result = register(pair.fixed, pair.moving, chosen)
-    return Outcome(result.field, time.perf_counter() - start)
+    is_used = chosen.refine != 0 or result.quality["network_used"]
+    return Outcome(result.field, time.perf_counter() - start, is_used)
 
 
 ROWS: dict[str, Method] = {

@@ -44,7 +44,7 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
             except Unavailable as reason:
                 missing[name] = str(reason)
                 continue
-            blank = {"folding_percent": None, "tre_mm": None, "seconds": None}
+            blank = {"folding_percent": None, "tre_mm": None, "seconds": None, "used": None}
             measures[name] += [{"method": name, "case": pair.name, **blank, **row} for row in measure(pair, outcome)]
         rows = [row for name in chosen for row in measures[name]]
         if not rows:

@@ -10,7 +10,8 @@ from ...evaluation.tables import csv_of
 from ...whole_files import write_text
 from .statistics import mean_and_sd, paired_p_value
 
-MEASURE_COLUMNS = ("method", "case", "label", "dice", "asd_mm", "hd95_mm", "folding_percent", "tre_mm", "seconds")
+MEASURE_COLUMNS = ("method", "case", "label", "dice", "asd_mm", "hd95_mm", "folding_percent", "tre_mm", "seconds",
+                   "used")  # fmt: skip
 _WHOLE = {"Dice mean (%)": "dice", "ASD mean (mm)": "asd_mm", "HD95 (mm)": "hd95_mm", "TRE (mm)": "tre_mm",
           "folding (%)": "folding_percent", "time (s)": "seconds"}  # fmt: skip
 _PERCENT = 100.0
@@ -74,6 +75,12 @@ class Table:
             f"{len(self.cases)} cases: {', '.join(self.cases)}. Mean ± standard deviation. "
             f"p: sign-flip permutation test of the mean Dice against {self.methods[-1]}, two-sided."
         ]
+        unused = {method: self.values(method, "", "used").count(0) for method in self.methods}
+        if any(unused.values()):
+            counts = ", ".join(f"{method} {count}" for method, count in unused.items() if count)
+            notes.append(
+                f"Cases in which the network's field folds or leads no closer, so that it is not used: {counts}."
+            )
         notes += [f"Left out: {method}: {why}." for method, why in self.missing.items()]
         return "\n".join([*rendered, "", *notes]) + "\n"
 
