@@ -160,7 +160,6 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.ui.queueButton.clicked.connect(self.onQueue)
         self.ui.swapButton.clicked.connect(self.onSwap)
         self.ui.presetComboBox.activated.connect(self.onPreset)
-        self.ui.weightsPathEdit.currentPathChanged.connect(self.onWeights)
         tell_every_path(self.ui.weightsPathEdit, self.onWeights)
         self.ui.parameterSetSelector.currentNodeChanged.connect(self.onParameterSet)
         scene = slicer.mrmlScene

@@ -26,6 +26,24 @@ def scripts() -> Path:
 
 
 @pytest.fixture(scope="session")
+def folding_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file `gated.pt` of a network with random last layers, which moves everything anywhere."""
+    import torch
+
+    from GradientGuidedRegistrationLib.model import build_network, save_weights
+
+    path = tmp_path_factory.mktemp("folding") / "gated.pt"
+    torch.manual_seed(0)
+    network = build_network("gated")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "flow" in name and parameter.ndim > 1:
+                parameter.normal_(0, 0.3)
+    save_weights(network, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def _host() -> Any:
     from GradientGuidedRegistrationLib import headless
 

@@ -49,16 +49,13 @@ class _CollapsibleButton(QtWidgets.QGroupBox):
 
 
 class _PathLineEdit(QtWidgets.QWidget):
-    """A line within a box; as in ctk, a path that becomes empty is not told."""
-
-    currentPathChanged = QtCore.Signal(str)
+    """A line within a box, as in ctk."""
 
     def loaded(self) -> None:
         self._box = QtWidgets.QComboBox(self)
         self._box.setEditable(True)
         QtWidgets.QVBoxLayout(self).addWidget(self._box)
         self.layout().setContentsMargins(0, 0, 0, 0)
-        self._box.lineEdit().textChanged.connect(lambda path: path and self.currentPathChanged.emit(path))
 
     currentPath = property(lambda self: self._box.currentText(), lambda self, value: self._box.setEditText(value))
 

@@ -9,7 +9,7 @@ import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction
-from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
+from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, refinement, register
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
@@ -189,18 +189,9 @@ def test_settings_are_checked():
             Settings(**wrong)
 
 
-def test_a_network_that_misleads_is_not_used(phantom, result, tmp_path):
+def test_a_network_that_misleads_is_not_used(phantom, result, folding_weights):
     """Random weights move the image anywhere; the result must be that of refinement alone, and say so."""
-    from GradientGuidedRegistrationLib.model import build_network, save_weights
-
-    torch.manual_seed(0)
-    network = build_network("gated")
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "flow" in name and parameter.ndim > 1:
-                parameter.normal_(0, 0.3)
-    save_weights(network, tmp_path / "random.pt")
-    settings = Settings(weights=tmp_path / "random.pt", refine=PAIR_ALONE.refine)
+    settings = Settings(weights=folding_weights, refine=PAIR_ALONE.refine)
     misled = register(phantom["fixed"], phantom["moving"], settings)
     assert misled.quality["network"] == "gated" and not misled.quality["network_used"]
     assert np.array_equal(sitk.GetArrayViewFromImage(misled.field), sitk.GetArrayViewFromImage(result.field))
@@ -228,3 +219,20 @@ def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom
     assert result.quality["network_used"] is helps
     information = result.quality["mutual_information"]
     assert information["after"] > information["before"] if helps else information["after"] >= information["before"]
+
+
+@pytest.mark.parametrize(("of_network", "is_used", "goes_on"), [(0.98, True, 1.0), (0.995, False, 0.0)])
+def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, of_network, is_used, goes_on):
+    starts = []
+
+    def refine(descriptors, iterations, seed, stages, start, progress):
+        starts.append((stages, start))
+        return start
+
+    monkeypatch.setattr(refinement, "refine", refine)
+    monkeypatch.setattr(refinement, "dissimilarity", lambda descriptors, displacements: [1.0, of_network])
+    prediction = Prediction(torch.full((1, 3, 16, 16, 16), 2.0))
+    _, used = pipeline._refined(None, prediction, Settings(refine=8), lambda fraction: None)
+    assert used is is_used
+    assert [stages for stages, _ in starts] == [refinement.STAGES[:1]] * 2 + [refinement.STAGES[1:]]
+    assert [float(start.mean()) for _, start in starts] == [0.0, 2.0, goes_on]

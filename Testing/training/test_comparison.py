@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.model import build_network, save_weights
 from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
 from GradientGuidedRegistrationLib.training.comparison.cases import cases
 from GradientGuidedRegistrationLib.training.comparison.measure import measure
@@ -58,19 +56,11 @@ def test_truth_scores_best_and_zero_scores_as_moving() -> None:
     assert after["seconds"] == 1.0
 
 
-def test_comparison_writes_the_table_and_names_what_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "weights").mkdir()
-    torch.manual_seed(0)
-    network = build_network("gated")
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "flow" in name and parameter.ndim > 1:
-                parameter.normal_(0, 0.3)
-    save_weights(network, tmp_path / "weights" / "gated.pt")
+def test_comparison_writes_the_table_and_names_what_is_left_out(tmp_path: Path, folding_weights: Path) -> None:
     rows = ("Moving", "VM", "Ours(gated)", "Refinement alone")
     steps = []
     table = evaluate(
-        EvaluationSettings(tmp_path / "out", rows=rows, weights=tmp_path / "weights", **SMALL),
+        EvaluationSettings(tmp_path / "out", rows=rows, weights=folding_weights.parent, **SMALL),
         progress=lambda step, fraction: steps.append((step, fraction)),
     )
     assert table.methods == ["Moving", "Ours(gated)", "Refinement alone"]
