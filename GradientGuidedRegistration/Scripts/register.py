@@ -197,8 +197,10 @@ def _summary(metrics: dict[str, Any]) -> str:
 def _network(metrics: dict[str, Any]) -> str:
     if metrics["network"] is None:
         return "none"
-    unused = "" if metrics["network_used"] else ", not used: it folds or leads no closer than the alignment alone"
-    return metrics["network"] + unused
+    if metrics["network_used"]:
+        return metrics["network"]
+    why = "it folds or leads" if metrics["settings"]["refine"] == 0 else "it leads"
+    return f"{metrics['network']}, not used: {why} no closer than the alignment alone"
 
 
 def _cell(value: float | None) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction
-from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, refinement, register
+from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
@@ -219,20 +219,3 @@ def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom
     assert result.quality["network_used"] is helps
     information = result.quality["mutual_information"]
     assert information["after"] > information["before"] if helps else information["after"] >= information["before"]
-
-
-@pytest.mark.parametrize(("of_network", "is_used", "goes_on"), [(0.98, True, 1.0), (0.995, False, 0.0)])
-def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, of_network, is_used, goes_on):
-    starts = []
-
-    def refine(descriptors, iterations, seed, stages, start, progress):
-        starts.append((stages, start))
-        return start
-
-    monkeypatch.setattr(refinement, "refine", refine)
-    monkeypatch.setattr(refinement, "dissimilarity", lambda descriptors, displacements: [1.0, of_network])
-    prediction = Prediction(torch.full((1, 3, 16, 16, 16), 2.0))
-    _, used = pipeline._refined(None, prediction, Settings(refine=8), lambda fraction: None)
-    assert used is is_used
-    assert [stages for stages, _ in starts] == [refinement.STAGES[:1]] * 2 + [refinement.STAGES[1:]]
-    assert [float(start.mean()) for _, start in starts] == [0.0, 2.0, goes_on]

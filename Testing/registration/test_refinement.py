@@ -8,7 +8,14 @@ import scipy.interpolate
 import torch
 
 from GradientGuidedRegistrationLib.model import jacobian_determinant, warp
-from GradientGuidedRegistrationLib.registration.refinement import Descriptors, refine
+from GradientGuidedRegistrationLib.registration import refinement
+from GradientGuidedRegistrationLib.registration.refinement import (
+    STAGES,
+    Descriptors,
+    refine,
+    refine_from_two,
+    roughness,
+)
 from GradientGuidedRegistrationLib.registration.sampling import Sampler
 from GradientGuidedRegistrationLib.registration.velocity import Lattice, smoothed, spline_matrix
 
@@ -49,14 +56,23 @@ def test_splines_sum_to_one_and_repeat_the_border():
     assert torch.allclose(matrix.sum(1), torch.ones(40))
 
 
-def test_lattice_keeps_a_linear_flow_between_resolutions():
-    coarse, fine = Lattice((33, 29, 41), 6), Lattice((33, 29, 41), 3)
-    velocity = torch.full((1, 3, *coarse.counts), 0.3)
-    once = coarse.displacement(velocity)
-    again = fine.displacement(coarse.resampled(velocity, fine))
-    assert torch.allclose(once, again, atol=1e-3)
-    expected = torch.tensor(coarse.steps) * 0.3
-    assert torch.allclose(once[0, :, 16, 14, 20], expected, atol=1e-4)
+def test_a_constant_velocity_moves_all_alike():
+    lattice = Lattice((33, 29, 41), 6)
+    displacement = lattice.displacement(torch.full((1, 3, *lattice.counts), 0.3))
+    expected = torch.tensor(lattice.steps).view(1, 3, 1, 1, 1) * 0.3
+    assert torch.allclose(displacement, expected.expand_as(displacement), atol=1e-4)
+
+
+def test_roughness_leaves_out_rotations():
+    """A rotation of the whole has none, a stretch of the whole and what a rotation carries on top have all of it."""
+    axes = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in (6, 7, 8)], indexing="ij"))
+    rotation = torch.tensor([[0.0, 0.3, -0.1], [-0.3, 0.0, 0.2], [0.1, -0.2, 0.0]])
+    turned = torch.einsum("ca,azyx->czyx", rotation, axes)[None]
+    assert roughness(turned).abs() < 1e-6
+    stretched = torch.stack([0.2 * axes[0], 0 * axes[0], 0 * axes[0]])[None]
+    assert torch.allclose(roughness(stretched), torch.tensor(0.2**2 / 3))
+    wave = smooth_warp((6, 7, 8), 1.0)
+    assert torch.allclose(roughness(wave + turned), roughness(wave), atol=1e-6)
 
 
 def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:
@@ -110,7 +126,7 @@ def test_zero_iterations_move_nothing(warped_pair):
 
 def test_a_good_start_is_built_upon(warped_pair):
     fixed, moving, truth = warped_pair
-    start = 0.8 * truth
+    start = 0.6 * truth
     cold, warm = refine(Descriptors.of(fixed, moving), 4), refine(Descriptors.of(fixed, moving), 4, start=start)
     assert error(warm, truth) < min(error(cold, truth), error(start, truth))
 
@@ -130,6 +146,46 @@ def test_velocity_of_a_displacement_generates_it():
     assert displacement.norm(dim=1).max() > 3
     back = lattice.displacement(lattice.velocity_of(displacement))
     assert (back - displacement).norm(dim=1).mean() < 0.005 * displacement.norm(dim=1).mean()
+
+
+@pytest.mark.parametrize(("of_network", "is_used", "goes_on"), [(0.98, True, 1.0), (0.995, False, 0.0)])
+def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, of_network, is_used, goes_on):
+    begun = []
+
+    def through(descent, stages, velocity, progress):
+        begun.append((stages, float(descent.displacement(velocity).mean())))
+        return velocity
+
+    monkeypatch.setattr(refinement._Descent, "through", through)
+    monkeypatch.setattr(refinement, "dissimilarity", lambda descriptors, displacements: [1.0, of_network])
+    descriptors = Descriptors.of(*torch.rand(2, 1, 1, 32, 28, 36))
+    _, used = refine_from_two(descriptors, torch.full((1, 3, 32, 28, 36), 2.0), 8)
+    assert used is is_used
+    assert [stages for stages, _ in begun] == [STAGES[:1]] * 2 + [STAGES[1:]]
+    assert [moved for _, moved in begun] == pytest.approx([0.0, 2.0, goes_on], abs=1e-3)
+
+
+def test_a_folding_start_may_help_and_leaves_no_fold():
+    """The truth with noise that folds it, on a pair too far apart for the iterations from no displacement."""
+    shape = (40, 44, 48)
+    moving, truth = structures(shape), smooth_warp(shape, 8.0)
+    descriptors = Descriptors.of(1 - warp(moving, truth), moving)
+    start = truth + torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    assert jacobian_determinant(start).min() < 0
+    found, is_used = refine_from_two(descriptors, start, 4)
+    assert is_used and jacobian_determinant(found).min() > 0
+    assert error(found, truth) < 0.9 * error(refine(descriptors, 4), truth)
+
+
+@pytest.mark.parametrize("size", [(32, 28, 36), (20, 21, 23)])
+def test_a_start_that_is_not_used_leaves_no_trace(size):
+    """The result is that of no start to the last bit, also where the image is too small for the coarse stage."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(1, 1, *size, generator=generator), torch.rand(1, 1, *size, generator=generator)
+    descriptors = Descriptors.of(*images)
+    prediction = 8 * torch.rand(1, 3, *size, generator=generator)
+    found, is_used = refine_from_two(descriptors, prediction, 3)
+    assert not is_used and torch.equal(found, refine(descriptors, 3))
 
 
 def test_without_iterations_a_start_is_the_result(warped_pair):

@@ -18,6 +18,7 @@ _SAMPLES = 30_000
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
 _SMOOTHING = 1.5  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
+_RIM = 10
 _STARTS_REFINED = 4
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
 
@@ -64,8 +65,23 @@ class Level:
         """Return the transform with the highest mutual information, the first of equals."""
         return max(transforms, key=self.mutual_information)
 
+    def _rim(self) -> list[int]:
+        """Return how many voxels of background to add on either side of the moving image, along each of its axes.
+
+        An alignment then gains nothing by pushing what it cannot match out of the moving image. None are added along
+        an axis where the moving image is too short to hold the fixed one.
+        """
+        fixed, moving = Grid.of(self.fixed), Grid.of(self.moving)
+        lengths = np.array(moving.size) * moving.spacing
+        return [
+            _RIM if length > 0.75 * _extent_along(fixed, axis) else 0 for length, axis in zip(lengths, moving.axes.T)
+        ]
+
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
         """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
+        rim = self._rim()
+        moving, moving_mask = (sitk.ConstantPad(image, rim, rim, value)
+                               for image, value in ((self.moving, 0.0), (self.moving_mask, 1)))  # fmt: skip
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(_BINS)
         voxels = int(np.prod(self.fixed.GetSize()))
@@ -74,8 +90,8 @@ class Level:
             method.SetMetricSamplingPercentage(_SAMPLES / voxels, seed + 1)
         if sitk.GetArrayViewFromImage(self.fixed_mask).min() == 0:
             method.SetMetricFixedMask(self.fixed_mask)
-        if sitk.GetArrayViewFromImage(self.moving_mask).min() == 0:
-            method.SetMetricMovingMask(self.moving_mask)
+        if sitk.GetArrayViewFromImage(moving_mask).min() == 0:
+            method.SetMetricMovingMask(moving_mask)
         method.SetInterpolator(sitk.sitkLinear)
         spacing = self.fixed.GetSpacing()[0]
         method.SetOptimizerAsRegularStepGradientDescent(
@@ -89,7 +105,7 @@ class Level:
             method.SetMovingInitialTransform(self.outer)
         try:
             with _one_thread():
-                method.Execute(self.fixed, self.moving)
+                method.Execute(self.fixed, moving)
         except RuntimeError:  # too few samples inside the moving image
             return start
         return transform

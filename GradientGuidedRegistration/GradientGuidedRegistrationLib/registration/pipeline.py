@@ -26,11 +26,10 @@ from .trust import Mismatch, expected_error, judged
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .refinement import Descriptors, Stage
+    from .refinement import Descriptors
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
-_CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -239,32 +238,22 @@ def _refined(
 ) -> tuple[Tensor, bool]:
     """Return φ in voxels, refined on the pair, and whether the network's displacement has a part in it.
 
-    It has where it folds nowhere and leads to a clearly more similar pair than going out from no displacement; the
-    coarse stage of both decides. Then the mean of the two goes on: where they differ, the pair does not say which is
-    right, and their errors cancel in part. Without iterations the network's displacement is taken where the pair is
-    more similar with it than without.
+    Without iterations the network's displacement is taken where it folds nowhere and the pair is more similar with it.
     """
-    import torch
+    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_WITH_A_NETWORK, dissimilarity, refine, refine_from_two
 
-    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_WITH_A_NETWORK, STAGES, dissimilarity, refine
-
-    alone = prediction is None or _folds(prediction.displacement)
     iterations = settings.refine
-    if iterations is None:
-        iterations = DEFAULT_ITERATIONS if alone else ITERATIONS_WITH_A_NETWORK
-    if alone:
+    if prediction is None:
+        iterations = DEFAULT_ITERATIONS if iterations is None else iterations
         return refine(descriptors, iterations, settings.seed, progress=progress), False
-
-    def led_on(start: Tensor, stages: tuple[Stage, ...], done: float, share: float) -> Tensor:
-        return refine(descriptors, iterations, settings.seed, stages, start, lambda f: progress(done + share * f))
-
-    own = led_on(torch.zeros_like(prediction.displacement), STAGES[:1], 0.0, 0.3)
-    network = led_on(prediction.displacement, STAGES[:1], 0.3, 0.3)
-    of_own, of_network = dissimilarity(descriptors, [own, network])
-    if iterations == 0:
-        return (network, True) if of_network < of_own else (own, False)
-    is_used = of_network < (1 - _CLEARLY) * of_own
-    return led_on((own + network) / 2 if is_used else own, STAGES[1:], 0.6, 0.4), is_used
+    iterations = ITERATIONS_WITH_A_NETWORK if iterations is None else iterations
+    if iterations > 0:
+        return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
+    still = prediction.displacement.new_zeros(prediction.displacement.shape)
+    if _folds(prediction.displacement):
+        return still, False
+    of_none, of_network = dissimilarity(descriptors, [still, prediction.displacement])
+    return (prediction.displacement, True) if of_network < of_none else (still, False)
 
 
 def _folds(displacement: Tensor) -> bool:

@@ -22,8 +22,10 @@ from .velocity import Lattice, smoothed
 
 GRADIENT_WEIGHT = 0.25  # α of eq. 2
 POINTS_PER_ITERATION = 50_000
+CONTROL_SPACING = 4  # working voxels between control points
 SQUARINGS = 5
 SMOOTHINGS = 2
+CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 _MINIMUM_SIZE = 12
 
 
@@ -33,22 +35,20 @@ class Stage:
 
     Attributes:
         shrink: the descriptors are averaged over cubes of this many working voxels.
-        spacing: distance of the control points in working voxels.
         share: its iterations as a multiple of those of the finest stage.
         rate: longest step of a control point, in control steps.
-        smoothness: weight of the squared differences of v between control points.
+        smoothness: weight of the `roughness` of v.
     """
 
     shrink: int
-    spacing: float
     share: float
     rate: float
     smoothness: float
 
 
 STAGES = (
-    Stage(shrink=2, spacing=4, share=1.6, rate=0.4, smoothness=0.8),
-    Stage(shrink=1, spacing=4, share=1.0, rate=0.2, smoothness=0.8),
+    Stage(shrink=2, share=1.6, rate=0.4, smoothness=0.8),
+    Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.8),
 )
 DEFAULT_ITERATIONS = 30
 ITERATIONS_WITH_A_NETWORK = 20  # from two starts, the network's and none
@@ -92,7 +92,6 @@ def refine(
     descriptors: Descriptors,
     iterations: int = DEFAULT_ITERATIONS,
     seed: int = 0,
-    stages: tuple[Stage, ...] = STAGES,
     start: Tensor | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Tensor:
@@ -109,23 +108,36 @@ def refine(
     Returns:
         (1, 3, D, H, W) in voxels, invertible up to discretisation.
     """
-    fixed = descriptors.fixed
-    shape = tuple(fixed.shape[2:])
+    descent = _Descent(descriptors, iterations, seed)
     if iterations <= 0:
-        return fixed.new_zeros((1, 3, *shape)) if start is None else start
-    stages = tuple(stage for stage in stages if min(shape) // stage.shrink >= _MINIMUM_SIZE) or stages[-1:]
-    counts = [max(round(iterations * stage.share), 1) for stage in stages]
-    lattice = Lattice(shape, stages[0].spacing)
-    velocity = fixed.new_zeros((1, 3, *lattice.counts)) if start is None else lattice.velocity_of(start)
-    done, total = 0, sum(counts)
-    for stage, count in zip(stages, counts):
-        problem = _Problem(descriptors.shrunk(stage.shrink), stage.shrink, seed)
-        coarser, lattice = lattice, Lattice(shape, stage.spacing)
-        velocity = coarser.resampled(velocity, lattice)
-        velocity = _descend(problem, lattice, velocity, stage, count, _part(progress, done, total))
-        done += count
-    with torch.no_grad():
-        return lattice.displacement(velocity, squarings=SQUARINGS)
+        return descent.displacement(descent.velocity_of(None)) if start is None else start
+    return descent.displacement(descent.through(descent.stages, descent.velocity_of(start), progress))
+
+
+def refine_from_two(
+    descriptors: Descriptors,
+    prediction: Tensor,
+    iterations: int = ITERATIONS_WITH_A_NETWORK,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> tuple[Tensor, bool]:
+    """Return φ as `refine` does, from no displacement and from a predicted one, and whether the latter has a part.
+
+    It has one where it leads through the coarse stage to a clearly more similar pair. The mean of both velocities then
+    goes on: where they differ, the pair does not say which is right, and their errors cancel in part.
+
+    Args:
+        descriptors, iterations, seed, progress: as for `refine`, but at least one iteration.
+        prediction: (1, 3, D, H, W) in voxels; it may fold.
+    """
+    descent = _Descent(descriptors, iterations, seed)
+    coarse, finer = descent.stages[:1], descent.stages[1:]
+    own = descent.through(coarse, descent.velocity_of(None), lambda done: progress(0.3 * done))
+    network = descent.through(coarse, descent.velocity_of(prediction), lambda done: progress(0.3 + 0.3 * done))
+    of_own, of_network = dissimilarity(descriptors, [descent.displacement(own), descent.displacement(network)])
+    is_used = of_network < (1 - CLEARLY) * of_own
+    velocity = descent.through(finer, (own + network) / 2 if is_used else own, lambda done: progress(0.6 + 0.4 * done))
+    return descent.displacement(velocity), is_used
 
 
 @torch.no_grad()
@@ -155,16 +167,65 @@ def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Te
 
 
 def _coarsest(descriptors: Descriptors, every_voxel: bool = False) -> _Problem:
-    shrink = STAGES[0].shrink if min(descriptors.fixed.shape[2:]) >= _MINIMUM_SIZE * STAGES[0].shrink else 1
+    shrink = _fitting_stages(descriptors)[0].shrink
     return _Problem(descriptors.shrunk(shrink), shrink, seed=0, every_voxel=every_voxel)
 
 
+def _fitting_stages(descriptors: Descriptors) -> tuple[Stage, ...]:
+    """Return the stages at which the images are not too small, at least the finest."""
+    smallest = min(descriptors.fixed.shape[2:])
+    return tuple(stage for stage in STAGES if smallest // stage.shrink >= _MINIMUM_SIZE) or STAGES[-1:]
+
+
+class _Descent:
+    """The way of one velocity through the stages."""
+
+    def __init__(self, descriptors: Descriptors, iterations: int, seed: int) -> None:
+        d, h, w = descriptors.fixed.shape[2:]
+        self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
+        self.lattice = Lattice((d, h, w), CONTROL_SPACING)
+        self.stages = _fitting_stages(descriptors)
+
+    def velocity_of(self, displacement: Tensor | None) -> Tensor:
+        if displacement is None:
+            return self.descriptors.fixed.new_zeros((1, 3, *self.lattice.counts))
+        return self.lattice.velocity_of(displacement)
+
+    @torch.no_grad()
+    def displacement(self, velocity: Tensor) -> Tensor:
+        return self.lattice.displacement(velocity, squarings=SQUARINGS)
+
+    def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
+        """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
+        counts = [max(round(self.iterations * stage.share), 1) for stage in stages]
+        for number, (stage, count) in enumerate(zip(stages, counts)):
+            problem = _Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, self.seed)
+            stepped = _part(progress, sum(counts[:number]), sum(counts))
+            velocity = _descend(problem, self.lattice, velocity, stage, count, stepped)
+        return velocity
+
+
+def roughness(velocity: Tensor) -> Tensor:
+    """Return the mean squared differences of a velocity (1, 3, D, H, W) between control points, all axes added.
+
+    A rotation of the whole does not count: it is what a rigid alignment has left, and in no way rough. In the spline
+    steps of the lattice, which are almost as long along all axes, it is the antisymmetric part of the mean gradient.
+    """
+    differences = [velocity.diff(dim=axis) for axis in (2, 3, 4)]
+    gradient = torch.stack([difference.mean((0, 2, 3, 4)) for difference in differences])
+    rotation = (gradient - gradient.T) / 2
+    squares = torch.stack([difference.square().mean() for difference in differences])
+    return squares.sum() - rotation.square().sum() / 3
+
+
 def _part(progress: Callable[[float], None], before: int, total: int) -> Callable[[int], None]:
-    return lambda iteration: progress((before + iteration) / total)
+    return lambda steps: progress((before + steps) / total)
 
 
-def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
-    """Return the velocity after ``count`` steps.
+def _descend(
+    problem: _Problem, lattice: Lattice, velocity: Tensor, stage: Stage, count: int, stepped: Callable[[int], None]
+) -> Tensor:
+    """Return the velocity after ``count`` steps; ``stepped`` is called with the number of those done.
 
     Steps are Adam's but for one thing: the root mean square of all gradients is added to each one's own, so that a
     control point with nothing to see moves less than one at an edge. That the velocity is a smoothed version of what
@@ -177,7 +238,7 @@ def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
         weights = lattice.weights(problem.positions(subset))
         velocity = smoothed(parameters, SMOOTHINGS)
         loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset)
-        loss = loss + stage.smoothness * sum((velocity.diff(dim=axis) ** 2).mean() for axis in (2, 3, 4))
+        loss = loss + stage.smoothness * roughness(velocity)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         with torch.no_grad():
@@ -186,7 +247,7 @@ def _descend(problem, lattice, velocity, stage, count, progress) -> Tensor:
             mean = first / (1 - 0.9 ** (iteration + 1))
             size = (second / (1 - 0.99 ** (iteration + 1))).sqrt()
             parameters -= rate * mean / (size + size.square().mean().sqrt() + 1e-12)
-        progress(iteration + 1)
+        stepped(iteration + 1)
     return smoothed(parameters.detach(), SMOOTHINGS)
 
 

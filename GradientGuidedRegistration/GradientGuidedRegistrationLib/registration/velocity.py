@@ -63,13 +63,6 @@ class Lattice:
             velocity = velocity + wanted - exponentiate(velocity)
         return velocity
 
-    def resampled(self, velocity: Tensor, finer: Lattice) -> Tensor:
-        """Return ``velocity`` on the control points of ``finer``, a lattice over the same volume."""
-        device = velocity.device
-        positions = [torch.arange(n, device=device) * step for n, step in zip(finer.counts, finer.steps)]
-        ratios = [own / new for own, new in zip(self.steps, finer.steps)]
-        return interpolate(velocity, self.weights(positions)) * _scale(ratios, velocity)
-
 
 def interpolate(control: Tensor, weights: list[Tensor]) -> Tensor:
     """Apply one matrix (n, c) to each spatial axis of (1, C, c, c, c)."""
