@@ -134,3 +134,14 @@ def test_masked_regions_do_not_decide(pair):
     normalized = normalize(spoiled)
     found = linear.align(normalize(pair["fixed"]), Normalized(normalized.image, valid), "rigid")
     assert mean_error(found, truth, pair["fixed"]) < 4.0
+
+
+def test_background_is_added_along_axes_where_the_moving_image_can_hold_the_fixed_one(pair):
+    """One half as long cannot; an oblique fixed image is as long as its shadow."""
+    fixed = normalize(pair["fixed"])
+    depth = pair["moving"].GetDepth()
+    short = normalize(pair["moving"][:, :, : depth // 2])
+    assert linear.Level.at(fixed, normalize(pair["moving"]), 8.0)._rim() == [10, 10, 10]
+    assert linear.Level.at(fixed, short, 8.0)._rim() == [10, 10, 0]
+    turned = moved(pair["fixed"], motion(pair["fixed"], 45, 0))
+    assert 0 in linear.Level.at(normalize(turned), short, 8.0)._rim()

@@ -17,7 +17,7 @@ _BINS = 32
 _SAMPLES = 30_000
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
-_SMOOTHING = 1.5  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
+_SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
 _RIM = 10
 _STARTS_REFINED = 4
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
@@ -68,8 +68,9 @@ class Level:
     def _rim(self) -> list[int]:
         """Return how many voxels of background to add on either side of the moving image, along each of its axes.
 
-        An alignment then gains nothing by pushing what it cannot match out of the moving image. None are added along
-        an axis where the moving image is too short to hold the fixed one.
+        A rigid alignment then gains nothing by pushing what it cannot match out of the moving image; an affine one
+        would gain by stretching the moving image over all of the fixed one. None are added along an axis where the
+        moving image is too short to hold the fixed one.
         """
         fixed, moving = Grid.of(self.fixed), Grid.of(self.moving)
         lengths = np.array(moving.size) * moving.spacing
@@ -79,7 +80,7 @@ class Level:
 
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
         """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
-        rim = self._rim()
+        rim = [0, 0, 0] if isinstance(start, sitk.AffineTransform) else self._rim()
         moving, moving_mask = (sitk.ConstantPad(image, rim, rim, value)
                                for image, value in ((self.moving, 0.0), (self.moving_mask, 1)))  # fmt: skip
         method = sitk.ImageRegistrationMethod()
