@@ -18,6 +18,7 @@ _SAMPLES = 30_000
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
 _SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
+_COARSE_SMOOTHING = 1.5  # where the way is long
 _RIM = 10
 _STARTS_REFINED = 4
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
@@ -37,12 +38,19 @@ class Level:
     outer: sitk.Transform | None = None
 
     @classmethod
-    def at(cls, fixed: Normalized, moving: Normalized, spacing: float, outer: sitk.Transform | None = None) -> Level:
-        """Both images on grids of `spacing` mm along their own axes."""
+    def at(
+        cls,
+        fixed: Normalized,
+        moving: Normalized,
+        spacing: float,
+        outer: sitk.Transform | None = None,
+        smoothing: float = _SMOOTHING,
+    ) -> Level:
+        """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that."""
         images = []
         for normalized in (fixed, moving):
             grid = enclosing_grid(normalized.valid, spacing)
-            images.append(grid.resample(antialiased(normalized.image, _SMOOTHING * spacing)))
+            images.append(grid.resample(antialiased(normalized.image, smoothing * spacing)))
             images.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
         return cls(images[0], images[2], images[1], images[3], outer)
 
@@ -145,7 +153,7 @@ def align(
     _check_overlap(fixed.image, moving.image, initial or identity, initialization)
     if initialization == "none":
         return initial or identity
-    coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image), initial)
+    coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image), initial, _COARSE_SMOOTHING)
     rigid = identity if initial is not None else _best_rigid(coarse, seed, progress)
     rigid = coarse.best(rigid, coarse.optimized(rigid, seed))
     for number, spacing in enumerate(_finer_spacings(fixed.image)):
