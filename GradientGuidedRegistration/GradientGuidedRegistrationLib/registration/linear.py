@@ -156,17 +156,20 @@ def align(
     coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image), initial, _COARSE_SMOOTHING)
     rigid = identity if initial is not None else _best_rigid(coarse, seed, progress)
     rigid = coarse.best(rigid, coarse.optimized(rigid, seed))
-    for number, spacing in enumerate(_finer_spacings(fixed.image)):
-        level = Level.at(fixed, moving, spacing, initial)
+    levels = [Level.at(fixed, moving, spacing, initial) for spacing in _finer_spacings(fixed.image)]
+    for number, level in enumerate(levels):
         progress(0.4 + 0.2 * number)
         rigid = level.best(level.optimized(rigid, seed), rigid)
     # A small motion can be lost at 8 mm: where the images start has a say at the finest level, too.
     progress(0.8)
-    result: sitk.Transform = level.best(rigid, level.optimized(identity, seed), identity)
+    finest = levels[-1]
+    result: sitk.Transform = finest.best(rigid, finest.optimized(identity, seed), identity)
     if initialization == "affine":
         progress(0.9)
-        affine = level.optimized(_as_affine(result), seed)
-        result = level.best(result, affine) if _plausible(affine) else result
+        affine: sitk.Transform = _as_affine(result)
+        for level in levels:
+            affine = level.optimized(affine, seed)
+        result = finest.best(result, affine) if _plausible(affine) else result
     return result if initial is None else sitk.CompositeTransform([initial, result])
 
 
