@@ -108,9 +108,9 @@ def refine(
     Returns:
         (1, 3, D, H, W) in voxels, invertible up to discretisation.
     """
-    descent = _Descent(descriptors, iterations, seed)
     if iterations <= 0:
-        return descent.displacement(descent.velocity_of(None)) if start is None else start
+        return descriptors.fixed.new_zeros((1, 3, *descriptors.fixed.shape[2:])) if start is None else start
+    descent = _Descent(descriptors, iterations, seed)
     return descent.displacement(descent.through(descent.stages, descent.velocity_of(start), progress))
 
 
