@@ -44,9 +44,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--method", default="gated", choices=METHODS, help="network")
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
-    parser.add_argument(
-        "--refine", type=whole_number, metavar="N", help="refinement iterations (30, or 20 with a network); 0 for none"
-    )
+    parser.add_argument("--refine", type=whole_number, metavar="N", help="refinement iterations (30); 0 for none")
     parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")

@@ -50,5 +50,6 @@ def test_geometry_is_kept():
     image = sitk.GetImageFromArray(ct_like())
     image.SetSpacing((0.5, 0.6, 3.0))
     image.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
-    for result in vars(normalize(image)).values():
+    normalized = normalize(image)
+    for result in (normalized.image, normalized.valid):
         assert result.GetSpacing() == image.GetSpacing() and result.GetDirection() == image.GetDirection()

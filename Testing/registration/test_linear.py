@@ -10,6 +10,7 @@ from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration import linear
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.registration.intensity import Normalized, normalize
+from GradientGuidedRegistrationLib.registration.pipeline import _restricted
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 
@@ -131,8 +132,7 @@ def test_masked_regions_do_not_decide(pair):
     mask[:, :16] = 0
     valid = sitk.GetImageFromArray(mask)
     valid.CopyInformation(other)
-    normalized = normalize(spoiled)
-    found = linear.align(normalize(pair["fixed"]), Normalized(normalized.image, valid), "rigid")
+    found = linear.align(normalize(pair["fixed"]), _restricted(normalize(spoiled), valid, "moving mask"), "rigid")
     assert mean_error(found, truth, pair["fixed"]) < 4.0
 
 
@@ -145,3 +145,18 @@ def test_background_is_added_along_axes_where_the_moving_image_can_hold_the_fixe
     assert linear.Level.at(fixed, short, 8.0)._rim() == [10, 10, 0]
     turned = moved(pair["fixed"], motion(pair["fixed"], 45, 0))
     assert 0 in linear.Level.at(normalize(turned), short, 8.0)._rim()
+
+
+def test_background_follows_what_was_measured_and_leaves_out_what_was_masked():
+    """A field of view without one of its edges, as a turned one in its box, and a mask without another."""
+    valid, mask = np.ones((2, 40, 40, 40), np.uint8)
+    valid[20:, 20:] = 0
+    mask[:10, :10] = 0
+    image, valid_image, mask_image = (sitk.GetImageFromArray(array) for array in (np.float32(valid), valid, mask))
+    measured = Normalized(image, valid_image)
+    masked = _restricted(measured, mask_image, "moving mask")
+    for moving, counts_where_masked in ((measured, 1), (masked, 0)):
+        mask_with_rim = linear.Level.at(measured, moving, 0.9)._rimmed()[1]
+        points = (20, 10, 30), (20, 25, 25), (-5, 10, 30), (20, 36, 36), (-8, -8, 30), (20, 5, 5)
+        counts = [mask_with_rim[mask_with_rim.TransformPhysicalPointToIndex(tuple(map(float, p)))] for p in points]
+        assert counts == [1, 1, 1, 0, 0, counts_where_masked]  # inside, beside twice, too far twice, masked

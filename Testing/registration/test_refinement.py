@@ -17,7 +17,7 @@ from GradientGuidedRegistrationLib.registration.refinement import (
     roughness,
 )
 from GradientGuidedRegistrationLib.registration.sampling import Sampler
-from GradientGuidedRegistrationLib.registration.velocity import Lattice, smoothed, spline_matrix
+from GradientGuidedRegistrationLib.registration.velocity import Lattice, interpolate, smoothing_matrix, spline_matrix
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -141,7 +141,8 @@ def test_a_start_changes_the_way_and_not_the_end(warped_pair, share):
 def test_velocity_of_a_displacement_generates_it():
     """Of one that a velocity on the lattice has generated, odd sizes and several voxels long."""
     lattice = Lattice((41, 50, 38), 4)
-    velocity = smoothed(torch.randn(1, 3, *lattice.counts, generator=torch.Generator().manual_seed(1)), 6) * 3
+    noise = torch.randn(1, 3, *lattice.counts, generator=torch.Generator().manual_seed(1))
+    velocity = interpolate(noise, [smoothing_matrix(count, 6, noise) for count in lattice.counts]) * 3
     displacement = lattice.displacement(velocity)
     assert displacement.norm(dim=1).max() > 3
     back = lattice.displacement(lattice.velocity_of(displacement))
@@ -181,8 +182,8 @@ def test_a_folding_start_may_help_and_leaves_no_fold():
 def test_a_start_that_is_not_used_leaves_no_trace(size):
     """The result is that of no start to the last bit, also where the image is too small for the coarse stage."""
     generator = torch.Generator().manual_seed(3)
-    images = torch.rand(1, 1, *size, generator=generator), torch.rand(1, 1, *size, generator=generator)
-    descriptors = Descriptors.of(*images)
+    image, noise = (torch.rand(1, 1, *size, generator=generator) for _ in range(2))
+    descriptors = Descriptors.of(image, image + 0.3 * noise)  # best where it is
     prediction = 8 * torch.rand(1, 3, *size, generator=generator)
     found, is_used = refine_from_two(descriptors, prediction, 3)
     assert not is_used and torch.equal(found, refine(descriptors, 3))

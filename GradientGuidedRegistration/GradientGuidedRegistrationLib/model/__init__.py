@@ -5,7 +5,7 @@ Tensors are (B, C, D, H, W); displacements are in voxels, in array order (D, H, 
 
 from __future__ import annotations
 
-from .descriptors import mind, mind_ssc
+from .descriptors import mind, mind_ssc, mind_ssc_descriptor
 from .fields import compose, exponentiate, jacobian_determinant, mm_to_voxel, resize, voxel_to_mm
 from .gradient import gradient_magnitude
 from .inverse import invert
@@ -36,6 +36,7 @@ __all__ = [
     "load_weights",
     "mind",
     "mind_ssc",
+    "mind_ssc_descriptor",
     "mm_to_voxel",
     "register_in_passes",
     "resize",

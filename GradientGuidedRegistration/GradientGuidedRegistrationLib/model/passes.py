@@ -69,8 +69,9 @@ def shrunk(volume: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return volume
     missing = [-n % factor for n in volume.shape[2:]]
-    padding = [0, missing[2], 0, missing[1], 0, missing[0]]
-    return F.avg_pool3d(F.pad(volume, padding, mode="replicate"), factor)
+    if any(missing):
+        volume = F.pad(volume, [0, missing[2], 0, missing[1], 0, missing[0]], mode="replicate")
+    return F.avg_pool3d(volume, factor)
 
 
 def enlarged(displacement: Tensor, shape: tuple[int, ...], factor: int) -> Tensor:

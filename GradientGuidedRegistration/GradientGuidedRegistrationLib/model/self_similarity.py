@@ -56,9 +56,13 @@ class Descriptor:
         return _Difference.apply(image, features.expand(batch), weight, self)
 
     @torch.no_grad()
-    def inside(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Return the descriptors with patch means over what `mask` (B, 1, D, H, W) lets count; not differentiable."""
-        return _describe(image, self, mask.expand(image.shape[0], -1, -1, -1, -1))[0]
+    def inside(self, image: Tensor, mask: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """Return the descriptors with patch means over what `mask` (B, 1, D, H, W) lets count; not differentiable.
+
+        They are written to ``out`` (B, len(pairs), D, H, W) where it is given.
+        """
+        mask = None if mask is None else mask.expand(image.shape[0], -1, -1, -1, -1)
+        return _describe(image, self, mask, out=out)[0]
 
     def distances_of(self, volume: Tensor, mask: Tensor | None = None) -> PatchDistances:
         """The patch distances of one volume (D, H, W) for this descriptor's pairs."""
@@ -123,13 +127,14 @@ def _describe(
     descriptor: Descriptor,
     mask: Tensor | None = None,
     visit: Callable[[int, slice, slice, Tensor], None] | None = None,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the descriptors m = exp(−t · scale), scale = 1 / V, and where V is the variance and not a limit of it.
 
     Two passes, because the limits depend on all of the image. `visit(item, channels, planes, m)` is called for each
     part of the result while it is in the cache.
     """
-    features = image.new_empty(image.shape[0], len(descriptor.pairs), *image.shape[2:])
+    features = image.new_empty(image.shape[0], len(descriptor.pairs), *image.shape[2:]) if out is None else out
     smallest = torch.full_like(image, float("inf")) if descriptor.subtract_minimum else None
     total = torch.zeros_like(image)
     parts: list[tuple[int, slice, slice, Tensor]] = []

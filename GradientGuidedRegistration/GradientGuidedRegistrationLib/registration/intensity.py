@@ -17,10 +17,16 @@ _MR_PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Normalized:
-    """An image in [0, 1] (float32) and the mask (uint8) of its measured field of view, on the image's own grid."""
+    """An image in [0, 1] (float32) and masks (uint8) on its own grid.
+
+    Attributes:
+        valid: what was measured and counts.
+        excluded: what was measured and does not count; None for nothing.
+    """
 
     image: sitk.Image
     valid: sitk.Image
+    excluded: sitk.Image | None = None
 
 
 def is_ct(image: sitk.Image) -> bool:

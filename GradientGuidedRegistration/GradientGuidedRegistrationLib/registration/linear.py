@@ -26,9 +26,10 @@ _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the bo
 
 @dataclass(frozen=True)
 class Level:
-    """Both images at one resolution, with the masks of their measured fields of view.
+    """Both images at one resolution, with the masks of what of them was measured and counts.
 
     Transforms take points of the fixed image; ``outer``, if any, takes them further to the moving image.
+    ``moving_excluded`` is what of the moving image was measured and does not count; None for nothing.
     """
 
     fixed: sitk.Image
@@ -36,6 +37,7 @@ class Level:
     fixed_mask: sitk.Image
     moving_mask: sitk.Image
     outer: sitk.Transform | None = None
+    moving_excluded: sitk.Image | None = None
 
     @classmethod
     def at(
@@ -47,12 +49,12 @@ class Level:
         smoothing: float = _SMOOTHING,
     ) -> Level:
         """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that."""
-        images = []
-        for normalized in (fixed, moving):
-            grid = enclosing_grid(normalized.valid, spacing)
-            images.append(grid.resample(antialiased(normalized.image, smoothing * spacing)))
-            images.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
-        return cls(images[0], images[2], images[1], images[3], outer)
+        grids = [enclosing_grid(normalized.valid, spacing) for normalized in (fixed, moving)]
+        images = [grid.resample(antialiased(normalized.image, smoothing * spacing))
+                  for grid, normalized in zip(grids, (fixed, moving))]  # fmt: skip
+        masks = [mask and grid.resample(mask, interpolator=sitk.sitkNearestNeighbor)
+                 for grid, mask in zip((*grids, grids[1]), (fixed.valid, moving.valid, moving.excluded))]  # fmt: skip
+        return cls(*images, masks[0], masks[1], outer, masks[2])
 
     def mutual_information(self, transform: sitk.Transform) -> float:
         """Return the mutual information in nats over the whole fixed field of view.
@@ -86,11 +88,22 @@ class Level:
             _RIM if length > 0.75 * _extent_along(fixed, axis) else 0 for length, axis in zip(lengths, moving.axes.T)
         ]
 
+    def _rimmed(self) -> tuple[sitk.Image, sitk.Image]:
+        """Return the moving image with its rim, and the mask of what counts and of the rim all around it."""
+        rim = self._rim()
+        if not any(rim):
+            return self.moving, self.moving_mask
+        moving, mask = (sitk.ConstantPad(image, rim, rim, 0) for image in (self.moving, self.moving_mask))
+        distance = sitk.SignedMaurerDistanceMap(mask, squaredDistance=False, useImageSpacing=False)
+        mask = sitk.Cast(distance <= _RIM, sitk.sitkUInt8)
+        if self.moving_excluded is not None:
+            mask = mask * (sitk.ConstantPad(self.moving_excluded, rim, rim, 0) == 0)
+        return moving, mask
+
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
         """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
-        rim = [0, 0, 0] if isinstance(start, sitk.AffineTransform) else self._rim()
-        moving, moving_mask = (sitk.ConstantPad(image, rim, rim, value)
-                               for image, value in ((self.moving, 0.0), (self.moving_mask, 1)))  # fmt: skip
+        is_affine = isinstance(start, sitk.AffineTransform)
+        moving, moving_mask = (self.moving, self.moving_mask) if is_affine else self._rimmed()
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(_BINS)
         voxels = int(np.prod(self.fixed.GetSize()))

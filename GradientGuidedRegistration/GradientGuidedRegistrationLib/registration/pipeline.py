@@ -200,7 +200,7 @@ def _restricted(normalized: Normalized, mask: sitk.Image | None, name: str) -> N
     valid = inside * normalized.valid
     if sitk.GetArrayViewFromImage(valid).sum() < 1000:
         raise InputError(f"The {name} covers almost nothing of its image; check that it belongs to it.")
-    return replace(normalized, valid=valid)
+    return replace(normalized, valid=valid, excluded=normalized.valid - valid)
 
 
 def _load_network(settings: Settings, device: str):
@@ -240,13 +240,11 @@ def _refined(
 
     Without iterations the network's displacement is taken where it folds nowhere and the pair is more similar with it.
     """
-    from .refinement import DEFAULT_ITERATIONS, ITERATIONS_WITH_A_NETWORK, dissimilarity, refine, refine_from_two
+    from .refinement import DEFAULT_ITERATIONS, dissimilarity, refine, refine_from_two
 
-    iterations = settings.refine
+    iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
     if prediction is None:
-        iterations = DEFAULT_ITERATIONS if iterations is None else iterations
         return refine(descriptors, iterations, settings.seed, progress=progress), False
-    iterations = ITERATIONS_WITH_A_NETWORK if iterations is None else iterations
     if iterations > 0:
         return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
     still = prediction.displacement.new_zeros(prediction.displacement.shape)

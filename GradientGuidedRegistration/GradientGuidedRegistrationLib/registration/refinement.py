@@ -16,14 +16,13 @@ from math import ceil, cos, pi
 import torch
 from torch import Tensor
 
-from ..model import gradient_magnitude, mind_ssc, shrunk
+from ..model import gradient_magnitude, mind_ssc_descriptor, shrunk
 from .sampling import Sampler
-from .velocity import Lattice, smoothed
+from .velocity import Lattice, interpolate, smoothing_matrix
 
 GRADIENT_WEIGHT = 0.25  # α of eq. 2
-POINTS_PER_ITERATION = 50_000
+POINTS_PER_ITERATION = 30_000
 CONTROL_SPACING = 4  # working voxels between control points
-SQUARINGS = 5
 SMOOTHINGS = 2
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 _MINIMUM_SIZE = 12
@@ -51,7 +50,6 @@ STAGES = (
     Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.8),
 )
 DEFAULT_ITERATIONS = 30
-ITERATIONS_WITH_A_NETWORK = 20  # from two starts, the network's and none
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,7 @@ class Descriptors:
         cls, fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None = None, moving_mask: Tensor | None = None
     ) -> Descriptors:
         """Describe images (1, 1, D, H, W) in [0, 1] on one isotropic grid; masks are 1 where an image counts."""
-        pairs = ((fixed, fixed_mask), (moving, moving_mask))
-        described = [
-            torch.cat([mind_ssc(i, mask=m), mind_ssc(gradient_magnitude(i), mask=m) * GRADIENT_WEIGHT**0.5], dim=1)
-            for i, m in pairs
-        ]
-        return cls(*described, fixed_mask, moving_mask)
+        return cls(_described(fixed, fixed_mask), _described(moving, moving_mask), fixed_mask, moving_mask)
 
     def shrunk(self, factor: int) -> Descriptors:
         """Return the descriptors averaged over cubes of ``factor`` voxels; averaged once, however often asked for."""
@@ -86,6 +79,15 @@ class Descriptors:
             averaged = (None if volume is None else shrunk(volume, factor) for volume in volumes)
             self._averaged[factor] = Descriptors(*averaged)  # type: ignore[arg-type]
         return self._averaged[factor]
+
+
+def _described(image: Tensor, mask: Tensor | None) -> Tensor:
+    describe = mind_ssc_descriptor()
+    channels = len(describe.pairs)
+    described = image.new_empty(1, 2 * channels, *image.shape[2:])  # written to once: new memory costs time
+    describe.inside(image, mask, described[:, :channels])
+    describe.inside(gradient_magnitude(image), mask, described[:, channels:]).mul_(GRADIENT_WEIGHT**0.5)
+    return described
 
 
 def refine(
@@ -117,7 +119,7 @@ def refine(
 def refine_from_two(
     descriptors: Descriptors,
     prediction: Tensor,
-    iterations: int = ITERATIONS_WITH_A_NETWORK,
+    iterations: int = DEFAULT_ITERATIONS,
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[Tensor, bool]:
@@ -193,7 +195,7 @@ class _Descent:
 
     @torch.no_grad()
     def displacement(self, velocity: Tensor) -> Tensor:
-        return self.lattice.displacement(velocity, squarings=SQUARINGS)
+        return self.lattice.displacement(velocity)
 
     def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
@@ -231,13 +233,14 @@ def _descend(
     control point with nothing to see moves less than one at an edge. That the velocity is a smoothed version of what
     is stepped on takes the others along.
     """
+    smoothing = [smoothing_matrix(count, SMOOTHINGS, velocity) for count in velocity.shape[2:]]
     parameters = velocity.detach().clone().requires_grad_()
     first, second = torch.zeros_like(velocity), torch.zeros_like(velocity)
     for iteration in range(count):
         subset = problem.subset(iteration)
         weights = lattice.weights(problem.positions(subset))
-        velocity = smoothed(parameters, SMOOTHINGS)
-        loss = problem.dissimilarity(lattice.displacement(velocity, weights, SQUARINGS), subset)
+        velocity = interpolate(parameters, smoothing)
+        loss = problem.dissimilarity(lattice.displacement(velocity, weights), subset)
         loss = loss + stage.smoothness * roughness(velocity)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
@@ -248,7 +251,7 @@ def _descend(
             size = (second / (1 - 0.99 ** (iteration + 1))).sqrt()
             parameters -= rate * mean / (size + size.square().mean().sqrt() + 1e-12)
         stepped(iteration + 1)
-    return smoothed(parameters.detach(), SMOOTHINGS)
+    return interpolate(parameters.detach(), smoothing)
 
 
 class _Problem:

@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_CHUNK = 2048  # points at a time: their corners stay in the cache
+
 
 class Sampler:
     """Volumes (1, C, D, H, W) of one grid that can be read between their voxels; outside, the border value goes on.
 
-    On the CPU the channels of a voxel lie side by side and the eight corners of a point are gathered and weighted by
-    one fused `embedding_bag`; elsewhere `grid_sample` does it.
+    On the CPU the channels of a voxel lie side by side, and the eight corners of a point are gathered once for its
+    values and their derivatives; elsewhere `grid_sample` does it.
     """
 
     def __init__(self, *volumes: Tensor) -> None:
@@ -35,23 +37,24 @@ class Sampler:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, points, table, shape):
-        corners, weights, fraction, inside = _corners(points, shape)
-        ctx.save_for_backward(table, corners, fraction, inside)
-        return F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
+        corners, weights, inside = _corners(points, shape)
+        if not ctx.needs_input_grad[0]:
+            weights = weights[:, :1]
+        sampled = torch.cat([
+            torch.bmm(part, table.index_select(0, rows.flatten()).view(-1, 8, table.shape[1]))
+            for part, rows in zip(weights.split(_CHUNK), corners.split(_CHUNK))
+        ])  # fmt: skip
+        ctx.save_for_backward(sampled[:, 1:], inside)
+        return sampled[:, 0]
 
     @staticmethod
     def backward(ctx, gradient):
-        table, corners, fraction, inside = ctx.saved_tensors
-        result = []
-        for axis in range(3):
-            weights = _weights(fraction, derivative=axis)
-            slope = F.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
-            result.append((slope * gradient).sum(1))
-        return torch.stack(result, dim=1) * inside, None, None
+        slopes, inside = ctx.saved_tensors
+        return torch.bmm(slopes, gradient[:, :, None])[..., 0] * inside, None, None
 
 
-def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return table rows (P, 8), weights (P, 8), fractions (3, P) and whether inside, per axis (P, 3)."""
+def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return table rows (P, 8), weights of values and of their derivatives (P, 4, 8), and whether inside (P, 3)."""
     rows = None
     fractions, inside = [], []
     for axis, size in enumerate(shape):
@@ -67,15 +70,15 @@ def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
     offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     assert rows is not None
     corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
-    fraction = torch.stack(fractions)
-    return corners, _weights(fraction), fraction, torch.stack(inside, dim=1)
+    weights = torch.stack([_weights(fractions, axis) for axis in (None, 0, 1, 2)], dim=1)
+    return corners, weights, torch.stack(inside, dim=1)
 
 
-def _weights(fraction: Tensor, derivative: int | None = None) -> Tensor:
+def _weights(fractions: list[Tensor], derivative: int | None) -> Tensor:
     """Return the trilinear weights (P, 8) of the corners, or their derivative along one axis."""
     pairs = [
         (torch.full_like(f, -1.0), torch.ones_like(f)) if axis == derivative else (1 - f, f)
-        for axis, f in enumerate(fraction)
+        for axis, f in enumerate(fractions)
     ]
     planes = [a * b for a in pairs[0] for b in pairs[1]]
     return torch.stack([plane * c for plane in planes for c in pairs[2]], dim=1)

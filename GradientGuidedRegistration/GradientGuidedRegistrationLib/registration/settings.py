@@ -35,8 +35,7 @@ class Settings:
             any.
         use_network: False refines from the linear alignment alone.
         initialization: "none", "rigid" or "affine" alignment before the deformable part.
-        refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30, or 20
-            where a network offers a second start to try.
+        refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30.
         spacing: working spacing in mm, None chooses it from the images.
         device: "auto", "cpu", "cuda" or "mps".
         seed: seed of everything random.
