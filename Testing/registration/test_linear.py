@@ -156,7 +156,7 @@ def test_background_follows_what_was_measured_and_leaves_out_what_was_masked():
     measured = Normalized(image, valid_image)
     masked = _restricted(measured, mask_image, "moving mask")
     for moving, counts_where_masked in ((measured, 1), (masked, 0)):
-        mask_with_rim = linear.Level.at(measured, moving, 0.9)._rimmed()[1]
+        mask_with_rim = linear.Level.at(measured, moving, 0.9)._rimmed[1]
         points = (20, 10, 30), (20, 25, 25), (-5, 10, 30), (20, 36, 36), (-8, -8, 30), (20, 5, 5)
         counts = [mask_with_rim[mask_with_rim.TransformPhysicalPointToIndex(tuple(map(float, p)))] for p in points]
         assert counts == [1, 1, 1, 0, 0, counts_where_masked]  # inside, beside twice, too far twice, masked

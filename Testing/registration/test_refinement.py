@@ -7,7 +7,7 @@ import pytest
 import scipy.interpolate
 import torch
 
-from GradientGuidedRegistrationLib.model import jacobian_determinant, warp
+from GradientGuidedRegistrationLib.model import gradient_magnitude, jacobian_determinant, mind_ssc, warp
 from GradientGuidedRegistrationLib.registration import refinement
 from GradientGuidedRegistrationLib.registration.refinement import (
     STAGES,
@@ -176,6 +176,15 @@ def test_a_folding_start_may_help_and_leaves_no_fold():
     found, is_used = refine_from_two(descriptors, start, 4)
     assert is_used and jacobian_determinant(found).min() > 0
     assert error(found, truth) < 0.9 * error(refine(descriptors, 4), truth)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_descriptors_are_those_of_the_image_and_root_alpha_times_those_of_its_gradient_map(masked):
+    image, mask = random(1, 1, 14, 17, 15), (random(1, 1, 14, 17, 15, seed=1) > 0.2).float() if masked else None
+    described = Descriptors.of(image, image, mask)
+    assert torch.equal(described.fixed[:, :12], mind_ssc(image, mask=mask))
+    expected = refinement.GRADIENT_WEIGHT**0.5 * mind_ssc(gradient_magnitude(image), mask=mask)
+    assert torch.equal(described.fixed[:, 12:], expected)
 
 
 @pytest.mark.parametrize("size", [(32, 28, 36), (20, 21, 23)])

@@ -59,7 +59,7 @@ class Descriptor:
     def inside(self, image: Tensor, mask: Tensor | None, out: Tensor | None = None) -> Tensor:
         """Return the descriptors with patch means over what `mask` (B, 1, D, H, W) lets count; not differentiable.
 
-        They are written to ``out`` (B, len(pairs), D, H, W) where it is given.
+        Without a mask all of it counts. They are written to ``out`` (B, len(pairs), D, H, W) where it is given.
         """
         mask = None if mask is None else mask.expand(image.shape[0], -1, -1, -1, -1)
         return _describe(image, self, mask, out=out)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -49,12 +50,14 @@ class Level:
         smoothing: float = _SMOOTHING,
     ) -> Level:
         """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that."""
-        grids = [enclosing_grid(normalized.valid, spacing) for normalized in (fixed, moving)]
-        images = [grid.resample(antialiased(normalized.image, smoothing * spacing))
-                  for grid, normalized in zip(grids, (fixed, moving))]  # fmt: skip
-        masks = [mask and grid.resample(mask, interpolator=sitk.sitkNearestNeighbor)
-                 for grid, mask in zip((*grids, grids[1]), (fixed.valid, moving.valid, moving.excluded))]  # fmt: skip
-        return cls(*images, masks[0], masks[1], outer, masks[2])
+        images, masks, excluded = [], [], None
+        for normalized in (fixed, moving):
+            grid = enclosing_grid(normalized.valid, spacing)
+            images.append(grid.resample(antialiased(normalized.image, smoothing * spacing)))
+            masks.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
+        if moving.excluded is not None:
+            excluded = grid.resample(moving.excluded, interpolator=sitk.sitkNearestNeighbor)
+        return cls(*images, *masks, outer, excluded)
 
     def mutual_information(self, transform: sitk.Transform) -> float:
         """Return the mutual information in nats over the whole fixed field of view.
@@ -88,6 +91,7 @@ class Level:
             _RIM if length > 0.75 * _extent_along(fixed, axis) else 0 for length, axis in zip(lengths, moving.axes.T)
         ]
 
+    @cached_property  # several starts are followed at one level
     def _rimmed(self) -> tuple[sitk.Image, sitk.Image]:
         """Return the moving image with its rim, and the mask of what counts and of the rim all around it."""
         rim = self._rim()
@@ -103,7 +107,7 @@ class Level:
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
         """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
         is_affine = isinstance(start, sitk.AffineTransform)
-        moving, moving_mask = (self.moving, self.moving_mask) if is_affine else self._rimmed()
+        moving, moving_mask = (self.moving, self.moving_mask) if is_affine else self._rimmed
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(_BINS)
         voxels = int(np.prod(self.fixed.GetSize()))
