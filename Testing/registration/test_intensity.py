@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from GradientGuidedRegistrationLib.registration.intensity import is_ct, normalize
+from GradientGuidedRegistrationLib.registration.intensity import is_ct, normalize, windowed
 
 
 def ct_like() -> np.ndarray:
@@ -28,10 +28,12 @@ def test_ct_window_and_padding():
     result = normalize(sitk.GetImageFromArray(values))
     image, valid = sitk.GetArrayFromImage(result.image), sitk.GetArrayFromImage(result.valid)
     assert image.dtype == np.float32
-    assert image.min() == 0 and image.max() == 1
+    assert image.min() == result.background == -1 and image.max() == 2
     assert np.isclose(image[0, 8, 15], (40 + 200) / 500)
+    shown = sitk.GetArrayFromImage(windowed(result.image))
+    assert np.array_equal(shown, image.clip(0, 1))
     assert not valid[:, :2].any() and valid[:, 3:].all()
-    assert (image[:, :2] == 0).all()
+    assert (image[:, :2] == result.background).all()
 
 
 def test_mr_is_scaled_robustly_and_its_zero_padding_does_not_count():
@@ -53,3 +55,14 @@ def test_geometry_is_kept():
     normalized = normalize(image)
     for result in (normalized.image, normalized.valid):
         assert result.GetSpacing() == image.GetSpacing() and result.GetDirection() == image.GetDirection()
+
+
+def test_an_edge_against_air_lies_where_it_does_in_a_magnetic_resonance_image():
+    """Half way up the blurred edge, which is not where a soft-tissue window shows it."""
+    profile = np.convolve(np.repeat([0.0, 1.0], 20), np.ones(5) / 5, "same")[3:-3]
+    ct, mr = (np.tile(values.astype(np.float32), (12, 12, 1)) for values in (-650 + 700 * profile, 300 * profile))
+    places = []
+    for image in (ct, mr):
+        values = sitk.GetArrayFromImage(normalize(sitk.GetImageFromArray(image)).image)[6, 6]
+        places.append(np.interp((values.min() + values.max()) / 2, values, np.arange(len(values))))
+    assert abs(places[0] - places[1]) < 0.05

@@ -56,13 +56,13 @@ class Descriptor:
         return _Difference.apply(image, features.expand(batch), weight, self)
 
     @torch.no_grad()
-    def inside(self, image: Tensor, mask: Tensor | None, out: Tensor | None = None) -> Tensor:
+    def inside(self, image: Tensor, mask: Tensor | None) -> Tensor:
         """Return the descriptors with patch means over what `mask` (B, 1, D, H, W) lets count; not differentiable.
 
-        Without a mask all of it counts. They are written to ``out`` (B, len(pairs), D, H, W) where it is given.
+        Without a mask all of it counts.
         """
         mask = None if mask is None else mask.expand(image.shape[0], -1, -1, -1, -1)
-        return _describe(image, self, mask, out=out)[0]
+        return _describe(image, self, mask)[0]
 
     def distances_of(self, volume: Tensor, mask: Tensor | None = None) -> PatchDistances:
         """The patch distances of one volume (D, H, W) for this descriptor's pairs."""
@@ -127,14 +127,13 @@ def _describe(
     descriptor: Descriptor,
     mask: Tensor | None = None,
     visit: Callable[[int, slice, slice, Tensor], None] | None = None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the descriptors m = exp(−t · scale), scale = 1 / V, and where V is the variance and not a limit of it.
 
     Two passes, because the limits depend on all of the image. `visit(item, channels, planes, m)` is called for each
     part of the result while it is in the cache.
     """
-    features = image.new_empty(image.shape[0], len(descriptor.pairs), *image.shape[2:]) if out is None else out
+    features = image.new_empty(image.shape[0], len(descriptor.pairs), *image.shape[2:])
     smallest = torch.full_like(image, float("inf")) if descriptor.subtract_minimum else None
     total = torch.zeros_like(image)
     parts: list[tuple[int, slice, slice, Tensor]] = []

@@ -1,4 +1,4 @@
-"""Grey values of any scanner to [0, 1], and where an image has been measured at all."""
+"""Grey values of any scanner on one scale, and where an image has been measured at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from .field_of_view import measured
 
-CT_WINDOW_HU = (-200.0, 300.0)
+CT_WINDOW_HU = (-200.0, 300.0)  # 0 and 1
+_CT_RANGE_HU = (-700.0, 800.0)
 _CT_AIR_HU = -1000.0
 _CT_PADDING_HU = -1100.0
 _MR_PERCENTILES = (0.5, 99.5)
@@ -17,16 +18,25 @@ _MR_PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Normalized:
-    """An image in [0, 1] (float32) and masks (uint8) on its own grid.
+    """An image (float32) and masks (uint8) on its own grid.
 
     Attributes:
+        image: from 0 to 1 what a soft-tissue window shows. A CT goes on past it on both sides, to -1 and 2: an edge
+            against air or bone that is cut off there seems to lie elsewhere than the same edge in the other image.
         valid: what was measured and counts.
         excluded: what was measured and does not count; None for nothing.
+        background: the value of air, for what lies outside the image.
     """
 
     image: sitk.Image
     valid: sitk.Image
     excluded: sitk.Image | None = None
+    background: float = 0.0
+
+
+def windowed(image: sitk.Image) -> sitk.Image:
+    """Return a normalized image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
+    return sitk.Clamp(image, image.GetPixelID(), 0.0, 1.0)
 
 
 def is_ct(image: sitk.Image) -> bool:
@@ -37,7 +47,7 @@ def is_ct(image: sitk.Image) -> bool:
 
 
 def normalize(image: sitk.Image) -> Normalized:
-    """Map a CT through a soft-tissue window, anything else between robust percentiles, to [0, 1].
+    """Map the soft-tissue window of a CT, or what lies between robust percentiles of anything else, to [0, 1].
 
     Voxels outside the scanner's field of view (CT padding below -1100 HU, constant padding around a box) are marked
     invalid and take the value of air or background.
@@ -52,13 +62,16 @@ def normalize(image: sitk.Image) -> Normalized:
         valid &= ~padding
         values = np.where(padding, _CT_AIR_HU, values)
         low, high = CT_WINDOW_HU
+        values = np.clip(values, *_CT_RANGE_HU)
     else:
         sample = values[valid]
         low, high = np.percentile(sample[:: max(1, sample.size // 1_000_000)], _MR_PERCENTILES)
         if high <= low:
             low, high = float(sample.min()), float(sample.max())
-    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1).astype(np.float32)
-    return Normalized(_like(scaled, image), _like(valid.astype(np.uint8), image))
+        values = np.clip(values, low, high)
+    scaled = ((values - low) / max(high - low, 1e-12)).astype(np.float32)
+    background = min(0.0, float(scaled.min()))
+    return Normalized(_like(scaled, image), _like(valid.astype(np.uint8), image), background=background)
 
 
 def _like(array: np.ndarray, image: sitk.Image) -> sitk.Image:

@@ -148,7 +148,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both images on the working grid as tensors (1, 1, D, H, W) in [0, 1], the moving one through the linear part."""
+    """Both images on the working grid as tensors (1, 1, D, H, W), the moving one through the linear part."""
 
     fixed: Tensor
     moving: Tensor
@@ -159,21 +159,19 @@ class _Pair:
     def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> _Pair:
         import torch
 
-        def tensor(image: sitk.Image, transform: sitk.Transform | None = None, interpolator: int = sitk.sitkLinear):
-            array = sitk.GetArrayFromImage(grid.resample(image, transform, interpolator))
+        def tensor(resampled: sitk.Image) -> Tensor:
+            array = sitk.GetArrayFromImage(resampled)
             return torch.from_numpy(array.astype(np.float32, copy=False))[None, None].to(device)
 
-        def mask(image: sitk.Image, transform: sitk.Transform | None = None):
-            values = tensor(image, transform, sitk.sitkNearestNeighbor)
+        def image(of: Normalized, transform: sitk.Transform | None = None) -> Tensor:
+            sampled = antialiased(of.image, grid.spacing[0])
+            return tensor(grid.resample(sampled, transform, default=of.background))
+
+        def mask(of: Normalized, transform: sitk.Transform | None = None) -> Tensor | None:
+            values = tensor(grid.resample(of.valid, transform, sitk.sitkNearestNeighbor))
             return None if bool((values > 0).all()) else (values > 0).float()
 
-        spacing = grid.spacing[0]
-        return cls(
-            tensor(antialiased(fixed.image, spacing)),
-            tensor(antialiased(moving.image, spacing), linear),
-            mask(fixed.valid),
-            mask(moving.valid, linear),
-        )
+        return cls(image(fixed), image(moving, linear), mask(fixed), mask(moving, linear))
 
     def overlap(self) -> float:
         """Return the share of the fixed image's field of view that the moving image covers, from 0 to 1."""
@@ -224,7 +222,8 @@ def _predicted(network, pair: _Pair, is_final: bool):
     from ..model import register_in_passes
 
     with torch.no_grad():
-        return register_in_passes(network, pair.moving, pair.fixed, to_full_resolution=is_final)
+        images = (image.clamp(0, 1) for image in (pair.moving, pair.fixed))
+        return register_in_passes(network, *images, to_full_resolution=is_final)
 
 
 def _described(pair: _Pair) -> Descriptors:
@@ -266,7 +265,7 @@ def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
 
     values, weight = mismatch(descriptors, displacement)
     factor = round(grid.shape[0] / values.shape[2])
-    coarse = shrunk(fixed, factor)
+    coarse = shrunk(fixed.clamp(0, 1), factor)
     arrays = (volume[0, 0].cpu().numpy() for volume in (values, weight, coarse > 0.5 * coarse.mean()))
     return Mismatch(*arrays, grid.shrunk(factor, tuple(values.shape[2:])))
 

@@ -1,10 +1,11 @@
-"""Refinement of a displacement on the pair at hand by the paper's own objective (eq. 2), coarse to fine.
+"""Refinement of a displacement on the pair at hand, coarse to fine, by the paper's own objective (eq. 2) and more.
 
-What is minimised over a stationary velocity field v with φ = exp(v): the squared difference of the MIND-SSC
-descriptors of the images, α times that of their gradient maps, and a smoothness term on v. Descriptors are computed
-once, averaged for the coarse stage (which keeps more of them than descriptors of averaged images do), and sampled where
-φ points; each iteration looks at another regular subset of the voxels, so that its cost does not grow with the image.
-Every run starts afresh: nothing is kept from pair to pair.
+What is minimised over a stationary velocity field v with φ = exp(v): how much the MIND-SSC descriptors of the images
+and, at the coarse stage, of their gradient maps differ, less their mutual information, and a smoothness term on v. The
+difference at a voxel counts by its root, so that places where nothing fits do not rule the others. Descriptors of the
+images are computed once, averaged for the coarse stage (which keeps more of them than descriptors of averaged images
+do), and sampled where φ points; each iteration looks at another regular subset of the voxels, so that its cost does not
+grow with the image. Every run starts afresh: nothing is kept from pair to pair.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, cos, pi
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..model import gradient_magnitude, mind_ssc_descriptor, shrunk
+from .joint import JointHistogram
 from .sampling import Sampler
 from .velocity import Lattice, interpolate, smoothing_matrix
 
 GRADIENT_WEIGHT = 0.25  # α of eq. 2
+INFORMATION_WEIGHT = 0.04  # of mutual information
+BENDING = 0.67  # of second differences of v against first ones
 POINTS_PER_ITERATION = 30_000
-CONTROL_SPACING = 4  # working voxels between control points
-SMOOTHINGS = 2
+CONTROL_SPACING = 6  # working voxels between control points
+SMOOTHINGS = 1
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 _MINIMUM_SIZE = 12
+_SMALL = 1e-3  # squared differences that count by themselves and not by their root
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,26 @@ class Stage:
 
 
 STAGES = (
-    Stage(shrink=2, share=1.6, rate=0.4, smoothness=0.8),
-    Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.8),
+    Stage(shrink=2, share=1.6, rate=0.4, smoothness=1.0),
+    Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.65),
 )
 DEFAULT_ITERATIONS = 30
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """MIND-SSC of images and, times √α, of their gradient maps (1, 24, D, H, W), and how much a voxel counts."""
+    """What the refinement looks at.
+
+    Attributes:
+        fixed, moving: MIND-SSC of the images (1, 12, D, H, W); shrunk ones also, times √α, that of their gradient maps.
+        fixed_image, moving_image: (1, 1, D, H, W), as `intensity.normalize` scales them.
+        fixed_mask, moving_mask: how much a voxel counts (1, 1, D, H, W); None where all count.
+    """
 
     fixed: Tensor
     moving: Tensor
+    fixed_image: Tensor
+    moving_image: Tensor
     fixed_mask: Tensor | None
     moving_mask: Tensor | None
     _averaged: dict[int, Descriptors] = field(default_factory=dict)
@@ -67,27 +81,33 @@ class Descriptors:
     def of(
         cls, fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None = None, moving_mask: Tensor | None = None
     ) -> Descriptors:
-        """Describe images (1, 1, D, H, W) in [0, 1] on one isotropic grid; masks are 1 where an image counts."""
-        return cls(_described(fixed, fixed_mask), _described(moving, moving_mask), fixed_mask, moving_mask)
+        """Describe images (1, 1, D, H, W) on one isotropic grid; masks are 1 where an image counts."""
+        describe = mind_ssc_descriptor().inside
+        return cls(describe(fixed, fixed_mask), describe(moving, moving_mask), fixed, moving, fixed_mask, moving_mask)
 
+    @torch.no_grad()
     def shrunk(self, factor: int) -> Descriptors:
-        """Return the descriptors averaged over cubes of ``factor`` voxels; averaged once, however often asked for."""
+        """Return the descriptors averaged over cubes of ``factor`` voxels, those of the gradient maps with them.
+
+        They are averaged once, however often asked for.
+        """
         if factor == 1:
             return self
         if factor not in self._averaged:
-            volumes = (self.fixed, self.moving, self.fixed_mask, self.moving_mask)
-            averaged = (None if volume is None else shrunk(volume, factor) for volume in volumes)
-            self._averaged[factor] = Descriptors(*averaged)  # type: ignore[arg-type]
+            sides = (self.fixed, self.fixed_image, self.fixed_mask), (self.moving, self.moving_image, self.moving_mask)
+            (fixed, fixed_image, fixed_mask), (moving, moving_image, moving_mask) = (
+                _averaged(*side, factor) for side in sides
+            )
+            self._averaged[factor] = Descriptors(fixed, moving, fixed_image, moving_image, fixed_mask, moving_mask)
         return self._averaged[factor]
 
 
-def _described(image: Tensor, mask: Tensor | None) -> Tensor:
-    describe = mind_ssc_descriptor()
-    channels = len(describe.pairs)
-    described = image.new_empty(1, 2 * channels, *image.shape[2:])  # written to once: new memory costs time
-    describe.inside(image, mask, described[:, :channels])
-    describe.inside(gradient_magnitude(image), mask, described[:, channels:]).mul_(GRADIENT_WEIGHT**0.5)
-    return described
+def _averaged(
+    described: Tensor, image: Tensor, mask: Tensor | None, factor: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    mask = None if mask is None else shrunk(mask, factor)
+    edges = mind_ssc_descriptor().inside(shrunk(gradient_magnitude(image), factor), mask)
+    return torch.cat([shrunk(described, factor), edges * GRADIENT_WEIGHT**0.5], dim=1), shrunk(image, factor), mask
 
 
 def refine(
@@ -113,7 +133,7 @@ def refine(
     if iterations <= 0:
         return descriptors.fixed.new_zeros((1, 3, *descriptors.fixed.shape[2:])) if start is None else start
     descent = _Descent(descriptors, iterations, seed)
-    return descent.displacement(descent.through(descent.stages, descent.velocity_of(start), progress))
+    return descent.result(descent.through(descent.stages, descent.velocity_of(start), progress))
 
 
 def refine_from_two(
@@ -139,7 +159,7 @@ def refine_from_two(
     of_own, of_network = dissimilarity(descriptors, [descent.displacement(own), descent.displacement(network)])
     is_used = of_network < (1 - CLEARLY) * of_own
     velocity = descent.through(finer, (own + network) / 2 if is_used else own, lambda done: progress(0.6 + 0.4 * done))
-    return descent.displacement(velocity), is_used
+    return descent.result(velocity), is_used
 
 
 @torch.no_grad()
@@ -164,8 +184,8 @@ def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Te
         Two tensors (1, 1, d, h, w): the mean squared difference of the descriptors, and the product of the masks.
     """
     problem = _coarsest(descriptors, every_voxel=True)
-    difference, weight = problem.differences(shrunk(displacement, problem.shrink), (0, 0, 0))
-    return difference.view(1, 1, *problem.shape), weight.view(1, 1, *problem.shape)
+    seen = problem.seen(shrunk(displacement, problem.shrink), (0, 0, 0))
+    return seen.difference.view(1, 1, *problem.shape), seen.weight.view(1, 1, *problem.shape)
 
 
 def _coarsest(descriptors: Descriptors, every_voxel: bool = False) -> _Problem:
@@ -197,6 +217,16 @@ class _Descent:
     def displacement(self, velocity: Tensor) -> Tensor:
         return self.lattice.displacement(velocity)
 
+    def result(self, velocity: Tensor) -> Tensor:
+        """Return the displacement, or none at all where the pair is more similar as it is.
+
+        Identical images would otherwise be left a few hundredths of a voxel apart by the last steps.
+        """
+        displacement = self.displacement(velocity)
+        still = torch.zeros_like(displacement)
+        of_none, of_all = dissimilarity(self.descriptors, [still, displacement])
+        return displacement if of_all < of_none else still
+
     def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
         counts = [max(round(self.iterations * stage.share), 1) for stage in stages]
@@ -208,16 +238,22 @@ class _Descent:
 
 
 def roughness(velocity: Tensor) -> Tensor:
-    """Return the mean squared differences of a velocity (1, 3, D, H, W) between control points, all axes added.
+    """Return the mean squared first and second differences of a velocity (1, 3, D, H, W) between control points.
 
-    A rotation of the whole does not count: it is what a rigid alignment has left, and in no way rough. In the spline
-    steps of the lattice, which are almost as long along all axes, it is the antisymmetric part of the mean gradient.
+    All axes of the first differences are added, and `BENDING` times all pairs of axes of the second. A rotation of the
+    whole does not count: it is what a rigid alignment has left, and in no way rough. In the spline steps of the
+    lattice, which are almost as long along all axes, it is the antisymmetric part of the mean gradient.
     """
     differences = [velocity.diff(dim=axis) for axis in (2, 3, 4)]
     gradient = torch.stack([difference.mean((0, 2, 3, 4)) for difference in differences])
     rotation = (gradient - gradient.T) / 2
     squares = torch.stack([difference.square().mean() for difference in differences])
-    return squares.sum() - rotation.square().sum() / 3
+    second = [
+        (1.0 if axis == other else 2.0) * difference.diff(dim=other).square().mean()
+        for axis, difference in zip((2, 3, 4), differences)
+        for other in range(axis, 5)
+    ]
+    return squares.sum() - rotation.square().sum() / 3 + BENDING * torch.stack(second).sum()
 
 
 def _part(progress: Callable[[float], None], before: int, total: int) -> Callable[[int], None]:
@@ -240,7 +276,7 @@ def _descend(
         subset = problem.subset(iteration)
         weights = lattice.weights(problem.positions(subset))
         velocity = interpolate(parameters, smoothing)
-        loss = problem.dissimilarity(lattice.displacement(velocity, weights), subset)
+        loss = problem.objective(lattice.displacement(velocity, weights), subset)
         loss = loss + stage.smoothness * roughness(velocity)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
@@ -254,8 +290,17 @@ def _descend(
     return interpolate(parameters.detach(), smoothing)
 
 
+class _Seen(NamedTuple):
+    """What is to be seen at P voxels, (P) each: differences, how much they count, the grey values of both images."""
+
+    difference: Tensor
+    weight: Tensor
+    fixed: Tensor
+    moving: Tensor
+
+
 class _Problem:
-    """The similarity terms of eq. 2 on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
+    """The similarity terms on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
 
     def __init__(self, descriptors: Descriptors, shrink: int, seed: int, every_voxel: bool = False) -> None:
         self.fixed, moving = descriptors.fixed, descriptors.moving
@@ -264,7 +309,9 @@ class _Problem:
         self.shape = tuple(moving.shape[2:])
         self.weight = fixed_mask[0, 0] if fixed_mask is not None else moving.new_ones(self.shape)
         measured = moving_mask if moving_mask is not None else moving.new_ones((1, 1, *self.shape))
-        self.moving = Sampler(moving, measured)
+        self.fixed_image = descriptors.fixed_image.clamp(0, 1)[0, 0]
+        self.moving = Sampler(moving, descriptors.moving_image.clamp(0, 1), measured)
+        self.histogram = JointHistogram()
         self.stride = 1
         if not every_voxel:
             self.stride = max(1, ceil((self.weight.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
@@ -288,13 +335,14 @@ class _Problem:
         """Return where the voxels of a subset lie along each axis, in working voxels."""
         return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
 
-    def dissimilarity(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
-        """Return the weighted mean of `differences`."""
-        difference, weight = self.differences(displacement, subset)
-        return (difference * weight).sum() / weight.sum().clamp_min(1e-6)
+    def objective(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
+        """Return what is to be minimised at the voxels of a subset; arguments as of `seen`."""
+        difference, weight, fixed, moving = self.seen(displacement, subset)
+        unlike = (difference + _SMALL).sqrt() - INFORMATION_WEIGHT * self.histogram.score(fixed, moving, weight)
+        return _mean(unlike, weight)
 
-    def differences(self, displacement: Tensor, subset: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """Return the squared difference of the descriptors at the voxels of a subset (P), and how much each counts (P).
+    def seen(self, displacement: Tensor, subset: tuple[int, int, int]) -> _Seen:
+        """Return the squared differences of the descriptors at the voxels of a subset, and what else they show.
 
         Args:
             displacement: (1, 3, d, h, w) at these voxels, in working voxels.
@@ -304,12 +352,17 @@ class _Problem:
         points = (origin + displacement[0].flatten(1)).T
         sampled = self.moving(((points - (self.shrink - 1) / 2) / self.shrink).contiguous())
         weight = self.weight[chosen].flatten() * sampled[:, -1].detach()
-        difference = sampled[:, :-1] - self.fixed[(0, slice(None), *chosen)].flatten(1).T
-        return (difference**2).sum(1) / 12, weight
+        difference = sampled[:, :-2] - self.fixed[(0, slice(None), *chosen)].flatten(1).T
+        return _Seen((difference**2).sum(1) / 12, weight, self.fixed_image[chosen].flatten(), sampled[:, -2])
 
     @torch.no_grad()
     def whole(self, displacement: Tensor, subsets: int = 4) -> float:
         """Return the dissimilarity of a displacement of the working grid, from a few subsets of the voxels."""
         coarse = shrunk(displacement, self.shrink)
         chosen = self.order[:subsets]
-        return float(sum(self.dissimilarity(coarse[(..., *self.chosen(s))], s) for s in chosen)) / len(chosen)
+        seen = [self.seen(coarse[(..., *self.chosen(subset))], subset) for subset in chosen]
+        return float(sum(_mean(part.difference, part.weight) for part in seen)) / len(chosen)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1e-6)

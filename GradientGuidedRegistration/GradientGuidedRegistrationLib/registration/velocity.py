@@ -21,7 +21,7 @@ class Lattice:
 
     shape: tuple[int, int, int]
     spacing: float
-    squarings: int = 3  # more change no result that one could measure, and take the most of an iteration's time
+    squarings: int = 2  # more change no result that one could measure, and take the most of an iteration's time
 
     @property
     def counts(self) -> tuple[int, int, int]:
