@@ -188,11 +188,11 @@ def test_a_folding_start_may_help_and_leaves_no_fold():
 def test_descriptors_are_those_of_the_image_and_root_alpha_times_those_of_its_gradient_map(masked):
     image, mask = random(1, 1, 28, 35, 30), (random(1, 1, 28, 35, 30, seed=1) > 0.2).float() if masked else None
     described = Descriptors.of(image, image, mask)
-    assert torch.equal(described.fixed, mind_ssc(image, mask=mask))
+    assert torch.equal(described.fixed.features, mind_ssc(image, mask=mask))
     coarse, coarse_mask = described.shrunk(2), None if mask is None else shrunk(mask, 2)
-    assert torch.equal(coarse.fixed[:, :12], shrunk(described.fixed, 2))
+    assert torch.equal(coarse.fixed.features[:, :12], shrunk(described.fixed.features, 2))
     edges = mind_ssc(shrunk(gradient_magnitude(image), 2), mask=coarse_mask)
-    assert torch.equal(coarse.fixed[:, 12:], refinement.GRADIENT_WEIGHT**0.5 * edges)
+    assert torch.equal(coarse.fixed.features[:, 12:], refinement.GRADIENT_WEIGHT**0.5 * edges)
     assert coarse is described.shrunk(2)
 
 

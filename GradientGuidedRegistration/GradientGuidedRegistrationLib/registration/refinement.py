@@ -59,21 +59,37 @@ DEFAULT_ITERATIONS = 30
 
 
 @dataclass(frozen=True)
-class Descriptors:
-    """What the refinement looks at.
+class Described:
+    """What the refinement looks at of one image.
 
     Attributes:
-        fixed, moving: MIND-SSC of the images (1, 12, D, H, W); shrunk ones also, times √α, that of their gradient maps.
-        fixed_image, moving_image: (1, 1, D, H, W), as `intensity.normalize` scales them.
-        fixed_mask, moving_mask: how much a voxel counts (1, 1, D, H, W); None where all count.
+        features: MIND-SSC of the image (1, 12, D, H, W); shrunk, also, times √α, that of its gradient map (1, 24, …).
+        image: (1, 1, D, H, W), as `intensity.normalize` scales it.
+        mask: how much a voxel counts (1, 1, D, H, W); None where all count.
     """
 
-    fixed: Tensor
-    moving: Tensor
-    fixed_image: Tensor
-    moving_image: Tensor
-    fixed_mask: Tensor | None
-    moving_mask: Tensor | None
+    features: Tensor
+    image: Tensor
+    mask: Tensor | None
+
+    def shrunk(self, factor: int) -> Described:
+        """Return it averaged over cubes of ``factor`` voxels."""
+        mask = None if self.mask is None else shrunk(self.mask, factor)
+        edges = mind_ssc_descriptor().inside(shrunk(gradient_magnitude(self.image), factor), mask)
+        features = torch.cat([shrunk(self.features, factor), edges * GRADIENT_WEIGHT**0.5], dim=1)
+        return Described(features, shrunk(self.image, factor), mask)
+
+    def weight(self) -> Tensor:
+        """Return the mask, or ones (1, 1, D, H, W)."""
+        return torch.ones_like(self.image) if self.mask is None else self.mask
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Both images of a pair, described, and what was averaged of them already."""
+
+    fixed: Described
+    moving: Described
     _averaged: dict[int, Descriptors] = field(default_factory=dict)
 
     @classmethod
@@ -83,31 +99,22 @@ class Descriptors:
     ) -> Descriptors:
         """Describe images (1, 1, D, H, W) on one isotropic grid; masks are 1 where an image counts."""
         describe = mind_ssc_descriptor().inside
-        return cls(describe(fixed, fixed_mask), describe(moving, moving_mask), fixed, moving, fixed_mask, moving_mask)
+        pair = (fixed, fixed_mask), (moving, moving_mask)
+        return cls(*(Described(describe(image, mask), image, mask) for image, mask in pair))
+
+    @property
+    def shape(self) -> torch.Size:
+        """The (D, H, W) of both."""
+        return self.fixed.image.shape[2:]
 
     @torch.no_grad()
     def shrunk(self, factor: int) -> Descriptors:
-        """Return the descriptors averaged over cubes of ``factor`` voxels, those of the gradient maps with them.
-
-        They are averaged once, however often asked for.
-        """
+        """Return the pair averaged over cubes of ``factor`` voxels; averaged once, however often asked for."""
         if factor == 1:
             return self
         if factor not in self._averaged:
-            sides = (self.fixed, self.fixed_image, self.fixed_mask), (self.moving, self.moving_image, self.moving_mask)
-            (fixed, fixed_image, fixed_mask), (moving, moving_image, moving_mask) = (
-                _averaged(*side, factor) for side in sides
-            )
-            self._averaged[factor] = Descriptors(fixed, moving, fixed_image, moving_image, fixed_mask, moving_mask)
+            self._averaged[factor] = Descriptors(self.fixed.shrunk(factor), self.moving.shrunk(factor))
         return self._averaged[factor]
-
-
-def _averaged(
-    described: Tensor, image: Tensor, mask: Tensor | None, factor: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    mask = None if mask is None else shrunk(mask, factor)
-    edges = mind_ssc_descriptor().inside(shrunk(gradient_magnitude(image), factor), mask)
-    return torch.cat([shrunk(described, factor), edges * GRADIENT_WEIGHT**0.5], dim=1), shrunk(image, factor), mask
 
 
 def refine(
@@ -131,7 +138,7 @@ def refine(
         (1, 3, D, H, W) in voxels, invertible up to discretisation.
     """
     if iterations <= 0:
-        return descriptors.fixed.new_zeros((1, 3, *descriptors.fixed.shape[2:])) if start is None else start
+        return descriptors.fixed.image.new_zeros((1, 3, *descriptors.shape)) if start is None else start
     descent = _Descent(descriptors, iterations, seed)
     return descent.result(descent.through(descent.stages, descent.velocity_of(start), progress))
 
@@ -195,7 +202,7 @@ def _coarsest(descriptors: Descriptors, every_voxel: bool = False) -> _Problem:
 
 def _fitting_stages(descriptors: Descriptors) -> tuple[Stage, ...]:
     """Return the stages at which the images are not too small, at least the finest."""
-    smallest = min(descriptors.fixed.shape[2:])
+    smallest = min(descriptors.shape)
     return tuple(stage for stage in STAGES if smallest // stage.shrink >= _MINIMUM_SIZE) or STAGES[-1:]
 
 
@@ -203,14 +210,14 @@ class _Descent:
     """The way of one velocity through the stages."""
 
     def __init__(self, descriptors: Descriptors, iterations: int, seed: int) -> None:
-        d, h, w = descriptors.fixed.shape[2:]
+        d, h, w = descriptors.shape
         self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
         self.stages = _fitting_stages(descriptors)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
         if displacement is None:
-            return self.descriptors.fixed.new_zeros((1, 3, *self.lattice.counts))
+            return self.descriptors.fixed.image.new_zeros((1, 3, *self.lattice.counts))
         return self.lattice.velocity_of(displacement)
 
     @torch.no_grad()
@@ -303,14 +310,12 @@ class _Problem:
     """The similarity terms on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
 
     def __init__(self, descriptors: Descriptors, shrink: int, seed: int, every_voxel: bool = False) -> None:
-        self.fixed, moving = descriptors.fixed, descriptors.moving
-        fixed_mask, moving_mask = descriptors.fixed_mask, descriptors.moving_mask
+        fixed, moving = descriptors.fixed, descriptors.moving
         self.shrink = shrink
-        self.shape = tuple(moving.shape[2:])
-        self.weight = fixed_mask[0, 0] if fixed_mask is not None else moving.new_ones(self.shape)
-        measured = moving_mask if moving_mask is not None else moving.new_ones((1, 1, *self.shape))
-        self.fixed_image = descriptors.fixed_image.clamp(0, 1)[0, 0]
-        self.moving = Sampler(moving, descriptors.moving_image.clamp(0, 1), measured)
+        self.shape = tuple(descriptors.shape)
+        self.fixed, self.fixed_image = fixed.features, fixed.image.clamp(0, 1)[0, 0]
+        self.weight = fixed.weight()[0, 0]
+        self.moving = Sampler(moving.features, moving.image.clamp(0, 1), moving.weight())
         self.histogram = JointHistogram()
         self.stride = 1
         if not every_voxel:
