@@ -77,6 +77,8 @@ def test_roughness_leaves_out_rotations():
     assert torch.allclose(roughness(bent), expected)
     stretched = torch.stack([0.2 * axes[0], 0 * axes[0], 0 * axes[0]])[None]
     assert torch.allclose(roughness(stretched), torch.tensor(0.2**2 / 3))
+    flat = turned[:, :, :2]
+    assert roughness(flat).abs() < 1e-6  # two control points have no second difference
     wave = smooth_warp((6, 7, 8), 1.0)
     assert torch.allclose(roughness(wave + turned), roughness(wave), atol=1e-6)
 

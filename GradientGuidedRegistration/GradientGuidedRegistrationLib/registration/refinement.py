@@ -259,6 +259,7 @@ def roughness(velocity: Tensor) -> Tensor:
         (1.0 if axis == other else 2.0) * difference.diff(dim=other).square().mean()
         for axis, difference in zip((2, 3, 4), differences)
         for other in range(axis, 5)
+        if axis != other or velocity.shape[axis] > 2  # two control points have no second difference
     ]
     return squares.sum() - rotation.square().sum() / 3 + BENDING * torch.stack(second).sum()
 
