@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from GradientGuidedRegistrationLib.registration.intensity import is_ct, normalize, windowed
+from GradientGuidedRegistrationLib.registration.intensity import is_ct, normalize
 
 
 def ct_like() -> np.ndarray:
@@ -30,7 +30,7 @@ def test_ct_window_and_padding():
     assert image.dtype == np.float32
     assert image.min() == result.background == -1 and image.max() == 2
     assert np.isclose(image[0, 8, 15], (40 + 200) / 500)
-    shown = sitk.GetArrayFromImage(windowed(result.image))
+    shown = sitk.GetArrayFromImage(result.windowed)
     assert np.array_equal(shown, image.clip(0, 1))
     assert not valid[:, :2].any() and valid[:, 3:].all()
     assert (image[:, :2] == result.background).all()

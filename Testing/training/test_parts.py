@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from GradientGuidedRegistrationLib.model import warp
-from GradientGuidedRegistrationLib.registration.intensity import normalize, windowed
+from GradientGuidedRegistrationLib.registration.intensity import normalize
 from GradientGuidedRegistrationLib.training.augmentation import augmented, flipped
 from GradientGuidedRegistrationLib.training.case import join
 from GradientGuidedRegistrationLib.training.intensity import normalize_ct, normalize_mr
@@ -29,7 +29,7 @@ def test_intensities_are_those_of_the_registration(pair) -> None:
     """Trained on one mapping and used with another, a network would see images it has never seen."""
     moving, measured = normalize_ct(pair.moving)
     expected = normalize(sitk.GetImageFromArray(pair.moving[0, 0].numpy()))
-    assert torch.allclose(moving[0, 0], torch.from_numpy(sitk.GetArrayFromImage(windowed(expected.image))), atol=1e-6)
+    assert torch.allclose(moving[0, 0], torch.from_numpy(sitk.GetArrayFromImage(expected.windowed)), atol=1e-6)
     assert torch.equal(measured[0, 0] > 0, torch.from_numpy(sitk.GetArrayFromImage(expected.valid)) > 0)
     fixed = normalize(sitk.GetImageFromArray(pair.fixed[0, 0].numpy()))
     assert torch.allclose(

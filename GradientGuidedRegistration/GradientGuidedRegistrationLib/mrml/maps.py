@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..evaluation import jacobian_determinant
 from ..registration.grid import Grid, antialiased, covering_grid
-from ..registration.intensity import normalize, windowed
+from ..registration.intensity import normalize
 from .colours import JACOBIAN_RANGE, add_legend, colour_node
 from .images import image_from_node, volume_node_from_image
 from .transaction import all_or_nothing
@@ -24,7 +24,7 @@ def gradient_map(image: sitk.Image, spacing: float | None = None) -> sitk.Image:
         image: CT or MR, LPS mm; intensities are normalised as for the registration.
         spacing: sample the image at this spacing (mm) first, as the registration does; None keeps its own grid.
     """
-    normalized = windowed(normalize(image).image)
+    normalized = normalize(image).windowed
     if spacing is not None:
         normalized = covering_grid(image, spacing).resample(antialiased(normalized, spacing))
     gradient = sitk.GradientMagnitude(sitk.Cast(normalized, sitk.sitkFloat32))
@@ -137,7 +137,7 @@ def mixed_node(kind: str, fixedNode: Any, warpedNode: Any, scene: Any, **options
 
 
 def _both(fixed: sitk.Image, warped: sitk.Image) -> list[np.ndarray]:
-    images = (windowed(normalize(fixed).image), Grid.of(fixed).resample(windowed(normalize(warped).image)))
+    images = (normalize(fixed).windowed, Grid.of(fixed).resample(normalize(warped).windowed))
     return [sitk.GetArrayFromImage(image).astype(np.float32) for image in images]
 
 

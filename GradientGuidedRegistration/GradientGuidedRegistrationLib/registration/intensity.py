@@ -33,10 +33,10 @@ class Normalized:
     excluded: sitk.Image | None = None
     background: float = 0.0
 
-
-def windowed(image: sitk.Image) -> sitk.Image:
-    """Return a normalized image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
-    return sitk.Clamp(image, image.GetPixelID(), 0.0, 1.0)
+    @property
+    def windowed(self) -> sitk.Image:
+        """The image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
+        return sitk.Clamp(self.image, sitk.sitkFloat32, 0.0, 1.0)
 
 
 def is_ct(image: sitk.Image) -> bool:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .grid import Grid, antialiased, enclosing_grid
-from .intensity import Normalized, windowed
+from .intensity import Normalized
 
 _BINS = 32
 _SAMPLES = 30_000
@@ -53,7 +53,7 @@ class Level:
         images, masks, excluded = [], [], None
         for normalized in (fixed, moving):
             grid = enclosing_grid(normalized.valid, spacing)
-            images.append(grid.resample(antialiased(windowed(normalized.image), smoothing * spacing)))
+            images.append(grid.resample(antialiased(normalized.windowed, smoothing * spacing)))
             masks.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
         if moving.excluded is not None:
             excluded = grid.resample(moving.excluded, interpolator=sitk.sitkNearestNeighbor)

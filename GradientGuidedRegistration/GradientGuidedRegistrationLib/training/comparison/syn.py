@@ -23,13 +23,13 @@ def syn_field(fixed: sitk.Image, moving: sitk.Image) -> sitk.Image:
         ants = import_module("ants")  # by name: an optional package, not one of this project's
     except ImportError:
         raise Unavailable("the package antspyx is not installed (pip install antspyx)") from None
-    from ...registration.intensity import normalize, windowed
+    from ...registration.intensity import normalize
 
     with tempfile.TemporaryDirectory() as folder:
         images = []
         for name, image in (("fixed", fixed), ("moving", moving)):
             path = str(Path(folder) / f"{name}.nii.gz")
-            sitk.WriteImage(windowed(normalize(image).image), path)
+            sitk.WriteImage(normalize(image).windowed, path)
             images.append(ants.image_read(path))
         result = ants.registration(
             *images, type_of_transform="SyN", syn_metric="mattes", outprefix=str(Path(folder) / "syn"), random_seed=1
