@@ -55,18 +55,23 @@ def test_passes_add_up_in_voxels_of_the_images(shape):
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 32), (33, 47, 38)])
-def test_without_the_full_resolution_the_last_coarse_pass_is_brought_to_the_images_grid(shape):
-    network = Shift(2)
+@pytest.mark.parametrize(("passes", "expected"), [((2,), (2.0, 2.0, 0.0)), ((4, 2), (6.0, 4.0, 2.0))])
+def test_without_the_full_resolution_the_displacement_alone_is_brought_to_the_images_grid(shape, passes, expected):
+    """Branches and gates stay on the grid of the last pass, in its voxels."""
+    if len(passes) > 1:
+        shape = tuple(2 * n for n in shape)
+    network, half = Shift(*passes), tuple((n + 1) // 2 for n in shape)
     prediction = register_in_passes(network, *torch.rand(2, 1, 1, *shape), to_full_resolution=False)
-    assert [seen.shape for seen, _ in network.seen] == [(1, 1, *((n + 1) // 2 for n in shape))]
+    assert tuple(network.seen[-1][0].shape[2:]) == half and len(network.seen) == len(passes)
     assert prediction.gates is not None
-    maps = {"displacement": 2.0, "image_displacement": 4.0, "gradient_displacement": 0.0}
-    for volume, expected in (
-        *((getattr(prediction, name), value) for name, value in maps.items()),
-        (prediction.gates.image, 0.25),
-        (prediction.gates.gradient, 0.75),
+    for volume, grid, value in (
+        (prediction.displacement, shape, expected[0]),
+        (prediction.image_displacement, half, expected[1]),
+        (prediction.gradient_displacement, half, expected[2]),
+        (prediction.gates.image, half, 0.25),
+        (prediction.gates.gradient, half, 0.75),
     ):
-        torch.testing.assert_close(volume, torch.full((1, 3, *shape), expected))
+        torch.testing.assert_close(volume, torch.full((1, 3, *grid), value))
 
 
 @pytest.mark.parametrize("passes", [(), (4,)])

@@ -141,10 +141,10 @@ def test_background_is_added_along_axes_where_the_moving_image_can_hold_the_fixe
     fixed = normalize(pair["fixed"])
     depth = pair["moving"].GetDepth()
     short = normalize(pair["moving"][:, :, : depth // 2])
-    assert linear.Level.at(fixed, normalize(pair["moving"]), 8.0)._rim() == [10, 10, 10]
-    assert linear.Level.at(fixed, short, 8.0)._rim() == [10, 10, 0]
+    assert linear.Level.of(fixed, normalize(pair["moving"])).at(8.0)._rim() == [10, 10, 10]
+    assert linear.Level.of(fixed, short).at(8.0)._rim() == [10, 10, 0]
     turned = moved(pair["fixed"], motion(pair["fixed"], 45, 0))
-    assert 0 in linear.Level.at(normalize(turned), short, 8.0)._rim()
+    assert 0 in linear.Level.of(normalize(turned), short).at(8.0)._rim()
 
 
 def test_background_follows_what_was_measured_and_leaves_out_what_was_masked():
@@ -156,7 +156,7 @@ def test_background_follows_what_was_measured_and_leaves_out_what_was_masked():
     measured = Normalized(image, valid_image)
     masked = _restricted(measured, mask_image, "moving mask")
     for moving, counts_where_masked in ((measured, 1), (masked, 0)):
-        mask_with_rim = linear.Level.at(measured, moving, 0.9)._rimmed[1]
+        mask_with_rim = linear.Level.of(measured, moving).at(0.9)._rimmed[1]
         points = (20, 10, 30), (20, 25, 25), (-5, 10, 30), (20, 36, 36), (-8, -8, 30), (20, 5, 5)
         counts = [mask_with_rim[mask_with_rim.TransformPhysicalPointToIndex(tuple(map(float, p)))] for p in points]
         assert counts == [1, 1, 1, 0, 0, counts_where_masked]  # inside, beside twice, too far twice, masked

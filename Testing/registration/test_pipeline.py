@@ -208,7 +208,7 @@ def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom
     x, y, z = moving.GetOrigin()
     moving.SetOrigin((x, y, z + millimetres))
 
-    def predicted(network, pair, is_final):
+    def predicted(network, pair, settings):
         displacement = torch.zeros(1, 3, *pair.fixed.shape[2:])
         displacement[:, 0] = millimetres / spacing * (1 if helps else -1)
         return Prediction(displacement)

@@ -162,11 +162,14 @@ def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, 
     begun = []
 
     def through(descent, stages, velocity, progress):
-        begun.append((stages, float(descent.displacement(velocity).mean())))
+        begun.append((stages, float(descent.lattice.displacement(velocity).mean())))
         return velocity
 
+    def dissimilarity(descent, velocity):
+        return of_network if float(velocity.mean()) > 0 else 1.0
+
     monkeypatch.setattr(refinement._Descent, "through", through)
-    monkeypatch.setattr(refinement, "dissimilarity", lambda descriptors, displacements: [1.0, of_network])
+    monkeypatch.setattr(refinement._Descent, "dissimilarity", dissimilarity)
     descriptors = Descriptors.of(*torch.rand(2, 1, 1, 32, 28, 36))
     _, used = refine_from_two(descriptors, torch.full((1, 3, 32, 28, 36), 2.0), 8)
     assert used is is_used

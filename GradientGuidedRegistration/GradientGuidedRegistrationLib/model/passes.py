@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .fields import compose, resize
-from .fusion import Gates
 from .network import Prediction, RegistrationNetwork
 from .transformer import warp
 
+_BRANCHES = ("image_displacement", "gradient_displacement")
 _SMALLEST = 16  # voxels along the shortest axis of a coarse pass; a smaller volume is looked at as it is
 
 
@@ -24,12 +24,12 @@ def register_in_passes(
 
     Args:
         moving, fixed: (B, C, D, H, W) in [0, 1], as for the network itself.
-        to_full_resolution: False leaves out the last pass, by far the longest, where there is a coarse one: enough for
-            what a refinement starts from.
+        to_full_resolution: False leaves out the last pass, by far the longest, where there is a coarse one.
 
     Returns:
-        The prediction of the last pass on the grid of the images: its displacements, in their voxels, contain the
-        passes before; its gates and gradient maps are those of what it saw (no gradient maps of a coarse pass).
+        The prediction of the last pass. Its displacement is on the grid of the images, in their voxels; those of its
+        branches, and its gates and gradient maps, are on the grid that it looked at. All displacements contain the
+        passes before; gates and gradient maps are those of what it saw.
     """
     size = fixed.shape[2:]
     factors = [factor for factor in network.coarse_passes if min(size) // factor >= _SMALLEST]
@@ -39,15 +39,11 @@ def register_in_passes(
     for factor in factors[:-1]:
         coarse = network(shrunk(_moved(moving, before), factor), shrunk(fixed, factor)).displacement
         before = _after(before, enlarged(coarse, size, factor))
-    seen = network(shrunk(_moved(moving, before), factors[-1]), shrunk(fixed, factors[-1]))
-    last = seen if factors[-1] == 1 else _enlarged(seen, size, factors[-1])
-    return replace(last, **{name: _after(before, value) for name, value in _branches(last).items()})
-
-
-def _branches(prediction: Prediction) -> dict[str, Tensor]:
-    """Return the displacements of a prediction by name."""
-    names = ("displacement", "image_displacement", "gradient_displacement")
-    return {name: value for name in names if (value := getattr(prediction, name)) is not None}
+    last = factors[-1]
+    seen = network(shrunk(_moved(moving, before), last), shrunk(fixed, last))
+    there = None if before is None else shrunk(before, last) / last
+    branches = {name: _after(there, value) for name in _BRANCHES if (value := getattr(seen, name)) is not None}
+    return replace(seen, displacement=_after(before, enlarged(seen.displacement, size, last)), **branches)
 
 
 def _moved(moving: Tensor, before: Tensor | None) -> Tensor:
@@ -56,12 +52,6 @@ def _moved(moving: Tensor, before: Tensor | None) -> Tensor:
 
 def _after(before: Tensor | None, displacement: Tensor) -> Tensor:
     return displacement if before is None else compose(before, displacement)
-
-
-def _enlarged(coarse: Prediction, size: tuple[int, ...], factor: int) -> Prediction:
-    branches = {name: enlarged(value, size, factor) for name, value in _branches(coarse).items()}
-    gates = coarse.gates and Gates(*(enlarged(gate, size, factor) / factor for gate in coarse.gates))
-    return Prediction(**branches, gates=gates)
 
 
 def shrunk(volume: Tensor, factor: int) -> Tensor:
@@ -76,5 +66,7 @@ def shrunk(volume: Tensor, factor: int) -> Tensor:
 
 def enlarged(displacement: Tensor, shape: tuple[int, ...], factor: int) -> Tensor:
     """Bring a displacement between volumes that were `shrunk` onto their own grid of `shape` voxels, in its voxels."""
+    if factor == 1:
+        return displacement
     whole = resize(displacement, [size * factor for size in displacement.shape[2:]], align_corners=False)
     return whole[:, :, : shape[0], : shape[1], : shape[2]]

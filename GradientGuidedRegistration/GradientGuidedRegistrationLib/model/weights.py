@@ -90,8 +90,11 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
             network = build_network(content["network"], **content["options"])
     except (InputError, RuntimeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path} asks for a network that is not known here: {error}") from error
-    _check_state(path, content["state"], network.state_dict())
-    network.to_empty(device=device).load_state_dict(content["state"])
+    planned = network.state_dict()
+    _check_state(path, content["state"], planned)
+    # Assigned, as filling a network that has sizes only would load PyTorch's compiler.
+    state = {name: value.to(device, planned[name].dtype) for name, value in content["state"].items()}
+    network.load_state_dict(state, assign=True)
     network.metadata, network.coarse_passes = content["metadata"], tuple(content["coarse_passes"])
     return network.eval()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from .intensity import Normalized
 
 _BINS = 32
 _SAMPLES = 30_000
+_ENOUGH = 250_000  # voxels for a histogram
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
 _SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
@@ -41,23 +42,27 @@ class Level:
     moving_excluded: sitk.Image | None = None
 
     @classmethod
-    def at(
-        cls,
-        fixed: Normalized,
-        moving: Normalized,
-        spacing: float,
-        outer: sitk.Transform | None = None,
-        smoothing: float = _SMOOTHING,
-    ) -> Level:
+    def of(cls, fixed: Normalized, moving: Normalized, outer: sitk.Transform | None = None) -> Level:
+        """Both images as they are."""
+        return cls(fixed.windowed, moving.windowed, fixed.valid, moving.valid, outer, moving.excluded)
+
+    def at(self, spacing: float, smoothing: float = _SMOOTHING) -> Level:
         """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that."""
-        images, masks, excluded = [], [], None
-        for normalized in (fixed, moving):
-            grid = enclosing_grid(normalized.valid, spacing)
-            images.append(grid.resample(antialiased(normalized.windowed, smoothing * spacing)))
-            masks.append(grid.resample(normalized.valid, interpolator=sitk.sitkNearestNeighbor))
-        if moving.excluded is not None:
-            excluded = grid.resample(moving.excluded, interpolator=sitk.sitkNearestNeighbor)
-        return cls(*images, *masks, outer, excluded)
+        nearest = sitk.sitkNearestNeighbor
+        images, masks, excluded = [], [], self.moving_excluded
+        for image, mask in ((self.fixed, self.fixed_mask), (self.moving, self.moving_mask)):
+            grid = enclosing_grid(mask, spacing)
+            images.append(grid.resample(antialiased(image, smoothing * spacing)))
+            masks.append(grid.resample(mask, interpolator=nearest))
+        if excluded is not None:
+            excluded = grid.resample(excluded, interpolator=nearest)
+        return Level(*images, *masks, self.outer, excluded)
+
+    def thinned(self) -> Level:
+        """Leave out fixed voxels of a large image, as many as mutual information is as exact without."""
+        step = max(int((np.prod(self.fixed.GetSize()) / _ENOUGH) ** (1 / 3)), 1)
+        fixed, mask = (image[::step, ::step, ::step] for image in (self.fixed, self.fixed_mask))
+        return replace(self, fixed=fixed, fixed_mask=mask)
 
     def mutual_information(self, transform: sitk.Transform) -> float:
         """Return the mutual information in nats over the whole fixed field of view.
@@ -170,21 +175,22 @@ def align(
     _check_overlap(fixed.image, moving.image, initial or identity, initialization)
     if initialization == "none":
         return initial or identity
-    coarse = Level.at(fixed, moving, _coarse_spacing(fixed.image), initial, _COARSE_SMOOTHING)
+    spacings = _spacings(fixed.image)
+    finest = Level.of(fixed, moving, initial).at(spacings[2])
+    middle = finest.at(spacings[1])
+    coarse = middle.at(spacings[0], _COARSE_SMOOTHING)
     rigid = identity if initial is not None else _best_rigid(coarse, seed, progress)
     rigid = coarse.best(rigid, coarse.optimized(rigid, seed))
-    levels = [Level.at(fixed, moving, spacing, initial) for spacing in _finer_spacings(fixed.image)]
-    for number, level in enumerate(levels):
+    for number, level in enumerate((middle, finest)):
         progress(0.4 + 0.2 * number)
         rigid = level.best(level.optimized(rigid, seed), rigid)
     # A small motion can be lost at 8 mm: where the images start has a say at the finest level, too.
     progress(0.8)
-    finest = levels[-1]
     result: sitk.Transform = finest.best(rigid, finest.optimized(identity, seed), identity)
     if initialization == "affine":
         progress(0.9)
         affine: sitk.Transform = _as_affine(result)
-        for level in levels:
+        for level in (middle, finest):
             affine = level.optimized(affine, seed)
         result = finest.best(result, affine) if _plausible(affine) else result
     return result if initial is None else sitk.CompositeTransform([initial, result])
@@ -268,14 +274,10 @@ def _plausible(affine: sitk.AffineTransform) -> bool:
     return bool(scales.max() < 1.25 and scales.min() > 0.8)
 
 
-def _coarse_spacing(image: sitk.Image) -> float:
-    extent = min(n * s for n, s in zip(image.GetSize(), image.GetSpacing()))
-    return float(min(_COARSE_MM, extent / 10))
-
-
-def _finer_spacings(image: sitk.Image) -> tuple[float, float]:
-    coarse = _coarse_spacing(image)
-    return coarse / 2, max(coarse / 4, min(_FINEST_MM, coarse / 2) * 0.999)
+def _spacings(image: sitk.Image) -> tuple[float, float, float]:
+    """Return the voxel sizes in mm of the three levels, the coarsest first."""
+    coarse = min(_COARSE_MM, min(n * s for n, s in zip(image.GetSize(), image.GetSpacing())) / 10)
+    return coarse, coarse / 2, max(coarse / 4, min(_FINEST_MM, coarse / 2) * 0.999)
 
 
 def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, initialization: str) -> None:

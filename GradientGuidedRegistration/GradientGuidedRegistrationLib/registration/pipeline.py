@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
+_LARGEST_LOOK = 1_500_000  # voxels; to look at more takes longer than all other steps together
+# What an alignment leaves is about as long as a network errs: the likeliest displacement is then shorter than it says.
+_SHARE = 0.7
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -77,7 +80,7 @@ def register(
         )  # fmt: skip
     with run.step("predict"):
         pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
-        prediction = _predicted(network, pair, settings.refine == 0) if network else None
+        prediction = _predicted(network, pair, settings) if network else None
     with run.step("refine"):
         descriptors = _described(pair)
         refined, network_used = _refined(
@@ -215,15 +218,16 @@ def _load_network(settings: Settings, device: str):
     return load_weights(path, device=device)
 
 
-def _predicted(network, pair: _Pair, is_final: bool):
-    """Return what the network says; where a refinement follows, its coarse look is start enough."""
+def _predicted(network, pair: _Pair, settings: Settings):
+    """Return what the network says. Its coarse look is enough to start a refinement from, and all that is fast."""
     import torch
 
     from ..model import register_in_passes
 
     with torch.no_grad():
         images = (image.clamp(0, 1) for image in (pair.moving, pair.fixed))
-        return register_in_passes(network, *images, to_full_resolution=is_final)
+        is_wanted = settings.refine == 0 and pair.fixed.numel() <= _LARGEST_LOOK
+        return register_in_passes(network, *images, to_full_resolution=is_wanted)
 
 
 def _described(pair: _Pair) -> Descriptors:
@@ -237,7 +241,8 @@ def _refined(
 ) -> tuple[Tensor, bool]:
     """Return φ in voxels, refined on the pair, and whether the network's displacement has a part in it.
 
-    Without iterations the network's displacement is taken where it folds nowhere and the pair is more similar with it.
+    Without iterations the network's displacement is taken where it folds nowhere and the pair is more similar with it;
+    after an alignment, a share of it.
     """
     from .refinement import DEFAULT_ITERATIONS, dissimilarity, refine, refine_from_two
 
@@ -246,11 +251,12 @@ def _refined(
         return refine(descriptors, iterations, settings.seed, progress=progress), False
     if iterations > 0:
         return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
-    still = prediction.displacement.new_zeros(prediction.displacement.shape)
-    if _folds(prediction.displacement):
+    displacement = prediction.displacement * (1.0 if settings.initialization == "none" else _SHARE)
+    still = displacement.new_zeros(displacement.shape)
+    if _folds(displacement):
         return still, False
-    of_none, of_network = dissimilarity(descriptors, [still, prediction.displacement])
-    return (prediction.displacement, True) if of_network < of_none else (still, False)
+    of_none, of_network = dissimilarity(descriptors, [still, displacement])
+    return (displacement, True) if of_network < of_none else (still, False)
 
 
 def _folds(displacement: Tensor) -> bool:
@@ -274,7 +280,7 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
     from ..evaluation import field_metrics, field_transform
 
     inside = grid.image(np.ones(grid.shape, np.uint8))
-    level = linear_alignment.Level.at(fixed, moving, grid.spacing[0])
+    level = linear_alignment.Level.of(fixed, moving).at(grid.spacing[0]).thinned()
     before = initial or sitk.Transform(3, sitk.sitkIdentity)
     after = field_transform(whole)
     return {
@@ -291,6 +297,9 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
 def _branches(prediction, grid: Grid) -> dict:
     if prediction is None or prediction.image_displacement is None:
         return {}
+
+    shape = tuple(prediction.image_displacement.shape[2:])
+    grid = grid.shrunk(round(grid.shape[0] / shape[0]), shape)
 
     def field_of(displacement) -> sitk.Image:
         return grid.image(grid.vectors_to_lps(displacement[0].detach().cpu().numpy()).astype(np.float32))

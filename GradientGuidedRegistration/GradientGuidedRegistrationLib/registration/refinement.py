@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil, cos, pi
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ CONTROL_SPACING = 6  # working voxels between control points
 SMOOTHINGS = 1
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 _MINIMUM_SIZE = 12
+_SUBSETS_COMPARED = 4  # where displacements are compared
+_Subset = tuple[int, int, int]  # the first voxel of a regular subset
 _SMALL = 1e-3  # squared differences that count by themselves and not by their root
 
 
@@ -52,7 +55,8 @@ class Stage:
 
 
 STAGES = (
-    Stage(shrink=2, share=1.6, rate=0.4, smoothness=1.0),
+    Stage(shrink=2, share=0.8, rate=0.4, smoothness=1.0),  # after it a network's start has shown what it is worth
+    Stage(shrink=2, share=0.6, rate=0.4, smoothness=1.0),
     Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.65),
 )
 DEFAULT_ITERATIONS = 30
@@ -82,6 +86,11 @@ class Described:
     def weight(self) -> Tensor:
         """Return the mask, or ones (1, 1, D, H, W)."""
         return torch.ones_like(self.image) if self.mask is None else self.mask
+
+    @cached_property  # to lay the channels of a voxel side by side takes as long as some iterations
+    def sampler(self) -> Sampler:
+        """Reads features, the image cut to [0, 1] and the weight between voxels."""
+        return Sampler(self.features, self.image.clamp(0, 1), self.weight())
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ def refine_from_two(
 ) -> tuple[Tensor, bool]:
     """Return φ as `refine` does, from no displacement and from a predicted one, and whether the latter has a part.
 
-    It has one where it leads through the coarse stage to a clearly more similar pair. The mean of both velocities then
+    It has one where it leads through the first stage to a clearly more similar pair. The mean of both velocities then
     goes on: where they differ, the pair does not say which is right, and their errors cancel in part.
 
     Args:
@@ -160,12 +169,11 @@ def refine_from_two(
         prediction: (1, 3, D, H, W) in voxels; it may fold.
     """
     descent = _Descent(descriptors, iterations, seed)
-    coarse, finer = descent.stages[:1], descent.stages[1:]
-    own = descent.through(coarse, descent.velocity_of(None), lambda done: progress(0.3 * done))
-    network = descent.through(coarse, descent.velocity_of(prediction), lambda done: progress(0.3 + 0.3 * done))
-    of_own, of_network = dissimilarity(descriptors, [descent.displacement(own), descent.displacement(network)])
-    is_used = of_network < (1 - CLEARLY) * of_own
-    velocity = descent.through(finer, (own + network) / 2 if is_used else own, lambda done: progress(0.6 + 0.4 * done))
+    first, others = descent.stages[:1], descent.stages[1:]
+    own = descent.through(first, descent.velocity_of(None), lambda done: progress(0.2 * done))
+    network = descent.through(first, descent.velocity_of(prediction), lambda done: progress(0.2 + 0.2 * done))
+    is_used = descent.dissimilarity(network) < (1 - CLEARLY) * descent.dissimilarity(own)
+    velocity = descent.through(others, (own + network) / 2 if is_used else own, lambda done: progress(0.4 + 0.6 * done))
     return descent.result(velocity), is_used
 
 
@@ -176,7 +184,12 @@ def dissimilarity(descriptors: Descriptors, displacements: list[Tensor]) -> list
     It is measured at the coarsest stage, where noise counts least.
     """
     problem = _coarsest(descriptors)
-    return [problem.whole(displacement) for displacement in displacements]
+
+    def of(displacement: Tensor) -> float:
+        coarse = shrunk(displacement, problem.shrink)
+        return problem.dissimilarity(lambda subset: coarse[(..., *problem.chosen(subset))])
+
+    return [of(displacement) for displacement in displacements]
 
 
 @torch.no_grad()
@@ -221,18 +234,23 @@ class _Descent:
         return self.lattice.velocity_of(displacement)
 
     @torch.no_grad()
-    def displacement(self, velocity: Tensor) -> Tensor:
-        return self.lattice.displacement(velocity)
+    def dissimilarity(self, velocity: Tensor) -> float:
+        """Return the `dissimilarity` of the displacement that a velocity generates."""
+        problem = _coarsest(self.descriptors)
+        weights = self.lattice.weights
+        return problem.dissimilarity(
+            lambda subset: self.lattice.displacement(velocity, weights(problem.positions(subset)))
+        )
 
+    @torch.no_grad()
     def result(self, velocity: Tensor) -> Tensor:
         """Return the displacement, or none at all where the pair is more similar as it is.
 
         Identical images would otherwise be left a few hundredths of a voxel apart by the last steps.
         """
-        displacement = self.displacement(velocity)
-        still = torch.zeros_like(displacement)
-        of_none, of_all = dissimilarity(self.descriptors, [still, displacement])
-        return displacement if of_all < of_none else still
+        still = self.velocity_of(None)
+        is_better = self.dissimilarity(velocity) < self.dissimilarity(still)
+        return self.lattice.displacement(velocity if is_better else still)
 
     def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
@@ -316,7 +334,7 @@ class _Problem:
         self.shape = tuple(descriptors.shape)
         self.fixed, self.fixed_image = fixed.features, fixed.image.clamp(0, 1)[0, 0]
         self.weight = fixed.weight()[0, 0]
-        self.moving = Sampler(moving.features, moving.image.clamp(0, 1), moving.weight())
+        self.moving = moving.sampler
         self.histogram = JointHistogram()
         self.stride = 1
         if not every_voxel:
@@ -324,30 +342,30 @@ class _Problem:
         order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
         self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
 
-    def subset(self, iteration: int) -> tuple[int, int, int]:
+    def subset(self, iteration: int) -> _Subset:
         """Return the first voxel of the regular subset that this iteration looks at."""
         return self.order[iteration % len(self.order)]
 
-    def chosen(self, subset: tuple[int, int, int]) -> tuple[slice, ...]:
+    def chosen(self, subset: _Subset) -> tuple[slice, ...]:
         """Return the slices that take the voxels of a subset out of a volume."""
         return tuple(slice(start, None, self.stride) for start in subset)
 
-    def indices(self, subset: tuple[int, int, int]) -> list[Tensor]:
+    def indices(self, subset: _Subset) -> list[Tensor]:
         """Return the voxels of a subset along each axis."""
         device = self.fixed.device
         return [torch.arange(start, n, self.stride, device=device) for start, n in zip(subset, self.shape)]
 
-    def positions(self, subset: tuple[int, int, int]) -> list[Tensor]:
+    def positions(self, subset: _Subset) -> list[Tensor]:
         """Return where the voxels of a subset lie along each axis, in working voxels."""
         return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
 
-    def objective(self, displacement: Tensor, subset: tuple[int, int, int]) -> Tensor:
+    def objective(self, displacement: Tensor, subset: _Subset) -> Tensor:
         """Return what is to be minimised at the voxels of a subset; arguments as of `seen`."""
         difference, weight, fixed, moving = self.seen(displacement, subset)
         unlike = (difference + _SMALL).sqrt() - INFORMATION_WEIGHT * self.histogram.score(fixed, moving, weight)
         return _mean(unlike, weight)
 
-    def seen(self, displacement: Tensor, subset: tuple[int, int, int]) -> _Seen:
+    def seen(self, displacement: Tensor, subset: _Subset) -> _Seen:
         """Return the squared differences of the descriptors at the voxels of a subset, and what else they show.
 
         Args:
@@ -361,13 +379,10 @@ class _Problem:
         difference = sampled[:, :-2] - self.fixed[(0, slice(None), *chosen)].flatten(1).T
         return _Seen((difference**2).sum(1) / 12, weight, self.fixed_image[chosen].flatten(), sampled[:, -2])
 
-    @torch.no_grad()
-    def whole(self, displacement: Tensor, subsets: int = 4) -> float:
-        """Return the dissimilarity of a displacement of the working grid, from a few subsets of the voxels."""
-        coarse = shrunk(displacement, self.shrink)
-        chosen = self.order[:subsets]
-        seen = [self.seen(coarse[(..., *self.chosen(subset))], subset) for subset in chosen]
-        return float(sum(_mean(part.difference, part.weight) for part in seen)) / len(chosen)
+    def dissimilarity(self, displacement_at: Callable[[_Subset], Tensor]) -> float:
+        """Return the mean squared difference over a few subsets, from the displacement at the voxels of each."""
+        seen = [self.seen(displacement_at(subset), subset) for subset in self.order[:_SUBSETS_COMPARED]]
+        return float(sum(_mean(part.difference, part.weight) for part in seen)) / len(seen)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ class Result:
             there.
         linear: the linear part alone, fixed to moving points.
         inverse_field: displacement from moving to fixed points on a grid of its own, or None if it was not asked for.
-        image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm on the
-            working grid; None where no dual-branch network took part.
+        image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm, on
+            the grid that the network looked at last; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
         expected_error: the error in mm that must be expected, place by place (`trust`), float32 over the working grid's
             field of view; None in results that were put together otherwise.

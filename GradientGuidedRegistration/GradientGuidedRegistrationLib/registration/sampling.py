@@ -40,10 +40,9 @@ class _Gather(torch.autograd.Function):
         corners, weights, inside = _corners(points, shape)
         if not ctx.needs_input_grad[0]:
             weights = weights[:, :1]
-        sampled = torch.cat([
-            torch.bmm(part, table.index_select(0, rows.flatten()).view(-1, 8, table.shape[1]))
-            for part, rows in zip(weights.split(_CHUNK), corners.split(_CHUNK))
-        ])  # fmt: skip
+        sampled = table.new_empty(*weights.shape[:2], table.shape[1])
+        for out, part, rows in zip(*(whole.split(_CHUNK) for whole in (sampled, weights, corners))):
+            torch.bmm(part, table.index_select(0, rows.flatten()).view(-1, 8, table.shape[1]), out=out)
         ctx.save_for_backward(sampled[:, 1:], inside)
         return sampled[:, 0]
 
@@ -56,12 +55,12 @@ class _Gather(torch.autograd.Function):
 def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Return table rows (P, 8), weights of values and of their derivatives (P, 4, 8), and whether inside (P, 3)."""
     rows = None
-    fractions, inside = [], []
+    sides, inside = [], []
     for axis, size in enumerate(shape):
         coordinate = points[:, axis]
         clamped = coordinate.clamp(0, size - 1)
         low = clamped.floor().clamp_max(max(size - 2, 0))
-        fractions.append(clamped - low)
+        sides.append(torch.stack([low + 1 - clamped, clamped - low]))
         inside.append(clamped == coordinate)
         low = low.int()
         rows = low if rows is None else rows * size + low
@@ -70,15 +69,16 @@ def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
     offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     assert rows is not None
     corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
-    weights = torch.stack([_weights(fractions, axis) for axis in (None, 0, 1, 2)], dim=1)
-    return corners, weights, torch.stack(inside, dim=1)
+    return corners, _weights(*sides), torch.stack(inside, dim=1)
 
 
-def _weights(fractions: list[Tensor], derivative: int | None) -> Tensor:
-    """Return the trilinear weights (P, 8) of the corners, or their derivative along one axis."""
-    pairs = [
-        (torch.full_like(f, -1.0), torch.ones_like(f)) if axis == derivative else (1 - f, f)
-        for axis, f in enumerate(fractions)
-    ]
-    planes = [a * b for a in pairs[0] for b in pairs[1]]
-    return torch.stack([plane * c for plane in planes for c in pairs[2]], dim=1)
+def _weights(z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Return the trilinear weights of the corners and their derivatives (P, 4, 8), from those of each axis (2, P)."""
+    zy, zx, yx = z[:, None] * y, z[:, None] * x, y[:, None] * x
+    weights = z.new_empty(4, 2, 2, 2, z.shape[1])
+    torch.mul(z[:, None, None], yx, out=weights[0])
+    for side, sign in ((0, -1.0), (1, 1.0)):
+        torch.mul(yx, sign, out=weights[1, side])
+        torch.mul(zx, sign, out=weights[2, :, side])
+        torch.mul(zy, sign, out=weights[3, :, :, side])
+    return weights.view(4, 8, -1).permute(2, 0, 1).contiguous()

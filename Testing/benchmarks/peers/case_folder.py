@@ -16,7 +16,8 @@ class CaseFolder:
         path: holds fixed.mha and moving.mha (scanner units), clipped.mha (the moving image for the peers), grid.mha
             (the isotropic grid over the fixed field of view on which every method gives its field), valid.mha (where
             the fixed image is measured), truth.npz (points and their true targets, LPS mm), labels of phantoms, and a
-            folder for each method.
+            folder for each method. A case whose moving image was spoiled has spoiling.h5, the point transform that did
+            it, and a folder for the pair as scanned.
     """
 
     path: Path
@@ -36,6 +37,15 @@ class CaseFolder:
     def method(self, name: str) -> Path:
         """Folder of a method: field.mha, run.json, log.txt."""
         return self.path / name
+
+    @property
+    def scanned(self) -> CaseFolder:
+        """The pair before its moving image was spoiled."""
+        return CaseFolder(self.path / "scanned")
+
+    @property
+    def spoiling(self) -> Path:
+        return self.path / "spoiling.h5"
 
     def linear(self) -> sitk.Transform:
         """The linear alignment of this extension, fixed to moving points; the identity for images on one grid."""

@@ -39,7 +39,8 @@ SCORED = {LABELS.index(organ): organ for organ in ORGANS}
 class Pair:
     """Images in LPS mm, and points of the fixed image with their true places in the moving one.
 
-    `aligned_targets` are the places if the pair, which was near alignment as scanned, is first aligned rigidly.
+    `aligned_targets` are the places if the pair, which was near alignment as scanned, is first aligned rigidly;
+    `scanned` is the moving image before it was spoiled, and `spoiling` the point transform that did it.
     """
 
     fixed: sitk.Image
@@ -49,6 +50,8 @@ class Pair:
     fixed_labels: sitk.Image | None = None
     moving_labels: sitk.Image | None = None
     aligned_targets: np.ndarray | None = None
+    scanned: sitk.Image | None = None
+    spoiling: sitk.Transform | None = None
 
 
 def case_folders(group: str, count: int, data: Path | None, output: Path, redo: bool) -> Iterator[CaseFolder]:
@@ -101,7 +104,7 @@ def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
     moving, truth = spoiled(ct, _WARP, seed=warp)
     points = tissue_points(fixed, _POINTS)
     aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
-    return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned)
+    return Pair(fixed, moving, points, moved(truth, points), None, None, aligned, ct, truth)
 
 
 def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
@@ -124,15 +127,22 @@ def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
 
 
 def _write(pair: Pair, group: str, folder: CaseFolder) -> None:
-    folder.path.mkdir(parents=True)
-    grid = covering_grid(pair.fixed, _GRID_MM[group])
-    folder.write("grid", grid.image(np.zeros(grid.shape, np.uint8)))
-    folder.write("fixed", pair.fixed)
-    folder.write("moving", pair.moving)
-    folder.write("clipped", sitk.Clamp(pair.moving, sitk.sitkFloat32, *_PEERS_WINDOW_HU[group]))
-    folder.write("valid", normalize(pair.fixed).valid)
+    _write_images(pair.fixed, pair.moving, group, folder)
     if pair.fixed_labels is not None and pair.moving_labels is not None:
         folder.write("fixed_labels", pair.fixed_labels)
         folder.write("moving_labels", pair.moving_labels)
+    if pair.scanned is not None and pair.spoiling is not None:
+        _write_images(pair.fixed, pair.scanned, group, folder.scanned)
+        sitk.WriteTransform(pair.spoiling, str(folder.spoiling))
     truth = {"points": pair.points, "targets": pair.targets, "aligned_targets": pair.aligned_targets}
     np.savez(folder.path / "truth.npz", **{name: array for name, array in truth.items() if array is not None})
+
+
+def _write_images(fixed: sitk.Image, moving: sitk.Image, group: str, folder: CaseFolder) -> None:
+    folder.path.mkdir(parents=True)
+    grid = covering_grid(fixed, _GRID_MM[group])
+    folder.write("grid", grid.image(np.zeros(grid.shape, np.uint8)))
+    folder.write("fixed", fixed)
+    folder.write("moving", moving)
+    folder.write("clipped", sitk.Clamp(moving, sitk.sitkFloat32, *_PEERS_WINDOW_HU[group]))
+    folder.write("valid", normalize(fixed).valid)
