@@ -126,6 +126,19 @@ def test_folding_and_displacement_inside_a_region():
     json.dumps([nowhere, field_metrics(field)], allow_nan=False)
 
 
+@pytest.mark.parametrize("corner", [(0, 0, 0), (5, 7, 9), (16, 19, 23)])
+def test_figures_of_a_region_are_those_of_the_whole_fields_jacobian_there(corner):
+    """Also where the region touches the border of an oblique field."""
+    field, _ = field_image(waves, *GEOMETRIES["left-handed"])
+    mask = np.zeros(field.GetSize()[::-1], np.uint8)
+    mask[tuple(slice(start, start + 8) for start in corner)] = 1
+    region = sitk.GetImageFromArray(mask)
+    region.CopyInformation(field)
+    found, expected = field_metrics(field, region), field_metrics(field, region, jacobian_determinant(field))
+    assert found["displacement_mm"] == expected.pop("displacement_mm")
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
 def test_thin_fields_and_bad_input():
     field = sitk.Image([5, 4, 1], sitk.sitkVectorFloat32, 3)
     assert field_metrics(field)["jacobian_min"] == 1

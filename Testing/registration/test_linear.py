@@ -120,6 +120,33 @@ def test_mutual_information_against_counting():
     assert np.isclose(level.mutual_information(sitk.Transform(3, sitk.sitkIdentity)), -(share * np.log(share)).sum())
 
 
+def test_mutual_information_of_a_large_image_is_had_from_a_part_of_it(pair):
+    """Of a level with an outer transform, so that the voxels left must keep their places; a small one stays whole."""
+    shift = sitk.TranslationTransform(3, (9.0, -5.0, 4.0))
+    level = linear.Level.of(normalize(pair["fixed"]), normalize(pair["moving"]), shift)
+    large, motion_ = level.at(1.8), sitk.TranslationTransform(3, (2.0, 1.0, -3.0))
+    thin = large.thinned()
+    assert thin.fixed.GetNumberOfPixels() < 0.2 * large.fixed.GetNumberOfPixels()
+    assert thin.mutual_information(motion_) == pytest.approx(large.mutual_information(motion_), rel=0.02)
+    assert level.thinned().fixed.GetSize() == level.fixed.GetSize()
+
+
+def test_a_level_made_from_a_finer_one_shows_the_same(pair):
+    """Oblique images with what was not measured around them: on grids that may differ, values hardly do."""
+    turned = moved(pair["fixed"], motion(pair["fixed"], 25, 0))
+    level = linear.Level.of(normalize(turned), normalize(pair["moving"]))
+    direct, by_steps = level.at(16.0), level.at(8.0).at(16.0)
+    for image, mask, other in (
+        (direct.fixed, direct.fixed_mask, by_steps.fixed),
+        (direct.moving, direct.moving_mask, by_steps.moving),
+    ):
+        there = sitk.GetArrayFromImage(Grid.of(image).resample(other))
+        inside = sitk.GetArrayFromImage(sitk.BinaryErode(mask, [1] * 3)) > 0
+        here = sitk.GetArrayFromImage(image)
+        assert np.corrcoef(here[inside], there[inside])[0, 1] > 0.99
+        assert np.abs(here - there)[inside].mean() < 0.03
+
+
 def test_masked_regions_do_not_decide(pair):
     """A bright block that is in the moving image only, and masked out there, must not move the result."""
     truth = motion(pair["fixed"], 6, 12)

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
-from GradientGuidedRegistrationLib.model import Prediction
+from GradientGuidedRegistrationLib.model import Prediction, build_network
 from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
@@ -219,3 +219,40 @@ def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom
     assert result.quality["network_used"] is helps
     information = result.quality["mutual_information"]
     assert information["after"] > information["before"] if helps else information["after"] >= information["before"]
+
+
+@pytest.mark.parametrize(("initialization", "share"), [("none", 1.0), ("rigid", 0.7)])
+def test_without_refinement_a_share_of_what_the_network_says_is_taken_after_an_alignment(
+    monkeypatch, phantom, initialization, share
+):
+    """What it says is the truth of a pair that differs by the deformation alone."""
+    fields = {}
+
+    def predicted(network, pair, settings):
+        grid = pipeline.working_grid(phantom["fixed"], settings.spacing)
+        truth = sitk.GetArrayFromImage(grid.resample(phantom["field"]))
+        fields["said"] = torch.from_numpy(grid.vectors_from_lps(truth).astype(np.float32))[None]
+        fields["grid"] = grid
+        return Prediction(fields["said"])
+
+    monkeypatch.setattr(pipeline, "_predicted", predicted)
+    monkeypatch.setattr(pipeline.linear_alignment, "align", lambda *_: sitk.Euler3DTransform())
+    found = register(phantom["fixed"], phantom["moving"], Settings(initialization=initialization, refine=0))
+    assert found.quality["network_used"]
+    grid = fields["grid"]
+    moved_by = sitk.GetArrayFromImage(grid.resample(found.field))
+    assert np.allclose(grid.vectors_from_lps(moved_by), share * fields["said"][0].numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("largest", "refine", "looks"), [(10**6, 0, 2), (10**5, 0, 1), (10**6, 4, 1)])
+def test_the_full_resolution_is_looked_at_where_it_is_the_result_and_not_large(
+    monkeypatch, phantom, largest, refine, looks
+):
+    seen = []
+    network = build_network("vm").eval()
+    network.coarse_passes = (2,)
+    network.register_forward_pre_hook(lambda module, images: seen.append(images[0].shape[2:]))
+    monkeypatch.setattr(pipeline, "_load_network", lambda *_: network)
+    monkeypatch.setattr(pipeline, "_LARGEST_LOOK", largest)
+    register(phantom["fixed"], phantom["moving"], Settings(refine=refine, initialization="none"))
+    assert len(seen) == looks and seen[0] < torch.Size(pipeline.working_grid(phantom["fixed"]).shape)

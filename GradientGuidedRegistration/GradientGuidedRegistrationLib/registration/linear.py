@@ -281,9 +281,9 @@ def _spacings(image: sitk.Image) -> tuple[float, float, float]:
 
 
 def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, initialization: str) -> None:
-    low, high = _bounds(moving)
-    corners = np.array([start.TransformPoint(tuple(corner)) for corner in _corners(fixed)])
-    gap = np.maximum(np.maximum(low - corners.max(0), corners.min(0) - high), 0)
+    there = Grid.of(moving).corners
+    corners = np.array([start.TransformPoint(corner) for corner in Grid.of(fixed).corners.tolist()])
+    gap = np.maximum(np.maximum(there.min(0) - corners.max(0), corners.min(0) - there.max(0)), 0)
     if gap.max() == 0:
         return
     apart = f"The fixed and the moving image do not overlap in space: {np.linalg.norm(gap):.0f} mm lie between them"
@@ -291,14 +291,3 @@ def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform,
         raise InputError(f"{apart}; choose rigid initialization or give an initial transform.")
     if np.any(gap > _MAXIMUM_GAP_MM):
         raise InputError(f"{apart}, too far for one patient; check their origins or give an initial transform.")
-
-
-def _bounds(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    corners = _corners(image)
-    return corners.min(0), corners.max(0)
-
-
-def _corners(image: sitk.Image) -> np.ndarray:
-    last = np.array(image.GetSize()) - 0.5
-    indices = [(i, j, k) for i in (-0.5, last[0]) for j in (-0.5, last[1]) for k in (-0.5, last[2])]
-    return np.array([image.TransformContinuousIndexToPhysicalPoint(tuple(map(float, index))) for index in indices])

@@ -227,6 +227,7 @@ class _Descent:
         self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
         self.stages = _fitting_stages(descriptors)
+        self.coarsest = _coarsest(descriptors)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
         if displacement is None:
@@ -236,10 +237,9 @@ class _Descent:
     @torch.no_grad()
     def dissimilarity(self, velocity: Tensor) -> float:
         """Return the `dissimilarity` of the displacement that a velocity generates."""
-        problem = _coarsest(self.descriptors)
-        weights = self.lattice.weights
+        lattice, problem = self.lattice, self.coarsest
         return problem.dissimilarity(
-            lambda subset: self.lattice.displacement(velocity, weights(problem.positions(subset)))
+            lambda subset: lattice.displacement(velocity, lattice.weights(problem.positions(subset)))
         )
 
     @torch.no_grad()

@@ -37,9 +37,7 @@ class Sampler:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, points, table, shape):
-        corners, weights, inside = _corners(points, shape)
-        if not ctx.needs_input_grad[0]:
-            weights = weights[:, :1]
+        corners, weights, inside = _corners(points, shape, ctx.needs_input_grad[0])
         sampled = table.new_empty(*weights.shape[:2], table.shape[1])
         for out, part, rows in zip(*(whole.split(_CHUNK) for whole in (sampled, weights, corners))):
             torch.bmm(part, table.index_select(0, rows.flatten()).view(-1, 8, table.shape[1]), out=out)
@@ -52,8 +50,8 @@ class _Gather(torch.autograd.Function):
         return torch.bmm(slopes, gradient[:, :, None])[..., 0] * inside, None, None
 
 
-def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return table rows (P, 8), weights of values and of their derivatives (P, 4, 8), and whether inside (P, 3)."""
+def _corners(points: Tensor, shape: tuple[int, ...], with_derivatives: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return table rows (P, 8), weights (see `_weights`), and whether a point is inside (P, 3)."""
     rows = None
     sides, inside = [], []
     for axis, size in enumerate(shape):
@@ -69,16 +67,21 @@ def _corners(points: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
     offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     assert rows is not None
     corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
-    return corners, _weights(*sides), torch.stack(inside, dim=1)
+    return corners, _weights(*sides, with_derivatives), torch.stack(inside, dim=1)
 
 
-def _weights(z: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Return the trilinear weights of the corners and their derivatives (P, 4, 8), from those of each axis (2, P)."""
+def _weights(z: Tensor, y: Tensor, x: Tensor, with_derivatives: bool) -> Tensor:
+    """Return the trilinear weights of the corners (P, 1, 8), or those and their derivatives (P, 4, 8).
+
+    Args:
+        z, y, x: the weights of the two sides along each axis (2, P).
+        with_derivatives: whether the derivatives are wanted.
+    """
     zy, zx, yx = z[:, None] * y, z[:, None] * x, y[:, None] * x
-    weights = z.new_empty(4, 2, 2, 2, z.shape[1])
+    weights = z.new_empty(4 if with_derivatives else 1, 2, 2, 2, z.shape[1])
     torch.mul(z[:, None, None], yx, out=weights[0])
-    for side, sign in ((0, -1.0), (1, 1.0)):
+    for side, sign in ((0, -1.0), (1, 1.0)) if with_derivatives else ():
         torch.mul(yx, sign, out=weights[1, side])
         torch.mul(zx, sign, out=weights[2, :, side])
         torch.mul(zy, sign, out=weights[3, :, :, side])
-    return weights.view(4, 8, -1).permute(2, 0, 1).contiguous()
+    return weights.flatten(1, 3).permute(2, 0, 1).contiguous()
