@@ -66,8 +66,9 @@ def _corners(points: Tensor, shape: tuple[int, ...], with_derivatives: bool) -> 
     steps = [stride if size > 1 else 0 for stride, size in zip(strides, shape)]
     offsets = [i * steps[0] + j * steps[1] + k * steps[2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     assert rows is not None
+    z, y, x = sides
     corners = rows[:, None] + torch.tensor(offsets, dtype=torch.int32)
-    return corners, _weights(*sides, with_derivatives), torch.stack(inside, dim=1)
+    return corners, _weights(z, y, x, with_derivatives), torch.stack(inside, dim=1)
 
 
 def _weights(z: Tensor, y: Tensor, x: Tensor, with_derivatives: bool) -> Tensor:
