@@ -184,7 +184,7 @@ def main() -> None:
         print(f"{name}: {rows[-1]}", file=sys.stderr, flush=True)
     print("| | Dice (%) | TRE (mm) | folding (%) | cases that fold |\n|---|---|---|---|---|")
     for row in rows:
-        folds = f"{100 * float(row['folds']):.0f} %" if row.get("folds") else ""
+        folds = "" if row.get("folds") in (None, "") else f"{100 * float(row['folds']):.0f} %"
         print(f"| {row['row']} | {100 * float(row['dice']):.1f} | {float(row['tre_mm']):.2f} | "
               f"{float(row['folding_percent']):.3f} | {folds} |")  # fmt: skip
 
