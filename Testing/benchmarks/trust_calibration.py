@@ -1,11 +1,14 @@
 """Fit the expected error of `registration/trust.py` to registrations with a known truth, and say how well it predicts.
 
-    python Testing/benchmarks/trust_calibration.py --seeds 300 301 302 303 304 305
+    python Testing/benchmarks/trust_calibration.py --seeds 300 301 302 303 304 305 --data FOLDER
 
 Each phantom is registered as it is, in scanner geometry, and moved away without a linear alignment, so that failures
-take part. Prints, with the shipped coefficients, with those of the even seeds on the odd ones and the other way round,
-and with those of all: the area under the ROC curve for an error above 5 mm, the correlation of the logarithms, true and
-expected mean error of every case, and its verdict.
+take part. With FOLDER (see known_warps.py) pairs of patients that are warped and moved take part, from an alignment and
+from where they lie; the rigid alignment of the pair as scanned is part of their truth.
+
+Prints, with the shipped coefficients, with those of the even seeds on the odd ones and the other way round, and with
+those of all: the area under the ROC curve for an error above 5 mm, the correlation of the logarithms, true and expected
+mean error of every case, and its verdict.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ import numpy as np
 import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "GradientGuidedRegistration"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
+
+from cases import STS_CASES, sts_pair
+from known_warps import moved
 
 from GradientGuidedRegistrationLib.registration import Settings, register, trust
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
@@ -41,7 +48,11 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(300, 306)))
-    cases = [case for seed in parser.parse_args().seeds for case in registered(seed)]
+    parser.add_argument("--data", type=Path, help="folder of the pairs of patients")
+    options = parser.parse_args()
+    cases = [case for seed in options.seeds for case in registered(seed)]
+    if options.data is not None:
+        cases += [case for number, name in enumerate(STS_CASES) for case in patient(name, 30 + number, options.data)]
     report("as shipped", np.array([trust._CONSTANT, trust._MISMATCH, trust._SIMILARITY]), cases)
     even, odd = ([case for case in cases if case.seed % 2 == parity] for parity in (0, 1))
     for name, fitted, tested in (("even on odd", even, odd), ("odd on even", odd, even), ("all", cases, cases)):
@@ -57,30 +68,55 @@ def registered(seed: int) -> list[Case]:
     shift = (_SHIFTS_MM[seed % 4], 0.0, 0.0)
     away["moving"] = sitk.Image(common["moving"])
     away["moving"].SetOrigin(np.add(common["moving"].GetOrigin(), shift).tolist())
+    found = []
+    for name, images, initialization, offset in (
+        ("as it is", common, "none", (0.0, 0.0, 0.0)),
+        ("scanner", scanner, "rigid", (0.0, 0.0, 0.0)),
+        (f"{shift[0]:.0f} mm away", away, "none", shift),
+    ):
+        labels = images["fixed_labels"]
+        body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
+        chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
+        points = np.array([labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
+        targets = moved(sitk.DisplacementFieldTransform(sitk.Image(images["field"])), points) + offset
+        pair = images["fixed"], images["moving"]
+        found.append(measured(f"{seed} {name}", seed, pair, initialization, points, targets))
+    return found
+
+
+def patient(name: str, warp: int, data: Path) -> list[Case]:
+    """Register a pair of patients, warped and moved, from an alignment and from where it lies."""
+    pair = sts_pair(name, warp, data)
+    assert pair.aligned_targets is not None
+    images = pair.fixed, pair.moving
     return [
-        measured("as it is", seed, common, "none"),
-        measured("scanner", seed, scanner, "rigid"),
-        measured(f"{shift[0]:.0f} mm away", seed, away, "none", shift),
+        measured(f"{name} {initialization}", warp, images, initialization, pair.points, pair.aligned_targets)
+        for initialization in ("rigid", "none")
     ]
 
 
-def measured(name: str, seed: int, images: dict[str, sitk.Image], initialization: str, shift=(0.0, 0.0, 0.0)) -> Case:
-    settings = Settings(initialization=initialization, use_network=False, device="cpu")
-    result = register(images["fixed"], images["moving"], settings)
-    labels = images["fixed_labels"]
-    body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
-    chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
-    points = [labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen]
-    truth = sitk.DisplacementFieldTransform(sitk.Image(images["field"]))
-    error = [np.subtract(result.transform.TransformPoint(p), np.add(truth.TransformPoint(p), shift)) for p in points]
-    expected = sitk.Resample(result.expected_error, labels, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, 0.0)
-    size = sitk.GetArrayViewFromImage(expected)[tuple(chosen[:, ::-1].T)]
+def measured(
+    name: str,
+    seed: int,
+    pair: tuple[sitk.Image, sitk.Image],
+    initialization: str,
+    points: np.ndarray,
+    targets: np.ndarray,
+) -> Case:
+    """Register a pair (fixed, moving); its error is that at points (P, 3), LPS mm, with their true targets."""
+    result = register(*pair, Settings(initialization=initialization, use_network=False, device="cpu"))
+    expected = result.expected_error
+    assert expected is not None
+    indices = [expected.TransformPhysicalPointToContinuousIndex(point) for point in points.tolist()]
+    inside = np.clip(indices, 0, np.array(expected.GetSize()) - 1)
+    size = np.array([expected.EvaluateAtContinuousIndex(index) for index in inside.tolist()])
     similarity = np.log(max(result.quality["mutual_information"]["after"], 0.0) + 0.05)
     # What the shipped coefficients made of the mismatch, undone.
     level = trust._CONSTANT + trust._SIMILARITY * similarity
     mismatch = (np.log(size + 0.3) - level) / trust._MISMATCH
     features = np.column_stack([np.ones(len(size)), mismatch, np.full(len(size), similarity)])
-    return Case(f"{seed} {name}", seed, features, np.linalg.norm(error, axis=1), result.quality["verdict"])
+    error = np.linalg.norm(moved(result.transform, points) - targets, axis=1)
+    return Case(name, seed, features, error, result.quality["verdict"])
 
 
 def fit(cases: list[Case]) -> np.ndarray:

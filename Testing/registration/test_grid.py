@@ -137,6 +137,18 @@ def test_covering_obeys_the_memory_budget(grid):
     assert np.allclose(wide.point(before), small.origin)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3, 16])
+@pytest.mark.parametrize("size", [256, 257, 271])
+def test_shrunk_has_the_cubes_centres_also_where_the_last_cubes_are_not_whole(grid, size, factor):
+    whole = Grid((size + 5, size, size + 9), (1.5,) * 3, grid.origin, grid.direction)
+    shape = tuple(-(-n // factor) for n in whole.shape)
+    coarse = whole.shrunk(shape)
+    assert coarse.spacing == (1.5 * factor,) * 3 and coarse.shape == shape
+    cube = [whole.point(np.array([2 * factor + i, j, 5 * factor + k])) for i in range(factor) for j in range(factor)
+            for k in range(factor)]  # fmt: skip
+    assert np.allclose(coarse.point(np.array([2, 0, 5])), np.mean(cube, axis=0))
+
+
 def test_patient_order_moves_no_voxel(blobs, grid):
     image = blobs(grid)
     ordered = in_patient_order(sitk.PermuteAxes(image, (2, 0, 1)))

@@ -256,3 +256,17 @@ def test_the_full_resolution_is_looked_at_where_it_is_the_result_and_not_large(
     monkeypatch.setattr(pipeline, "_LARGEST_LOOK", largest)
     register(phantom["fixed"], phantom["moving"], Settings(refine=refine, initialization="none"))
     assert len(seen) == looks and seen[0] < torch.Size(pipeline.working_grid(phantom["fixed"]).shape)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_fields_of_the_branches_are_in_millimetres_on_the_grid_they_were_seen_on(factor):
+    """One voxel along the first array axis, of an oblique grid of odd sizes."""
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.3, -0.2, 0.5)
+    grid = Grid((33, 40, 35), (1.5,) * 3, (5.0, -7.0, 11.0), turn.GetMatrix())
+    one = torch.zeros(1, 3, *(-(-n // factor) for n in grid.shape))
+    one[:, 0] = 1.0
+    found = pipeline._branches(Prediction(one, image_displacement=one, gradient_displacement=0 * one), grid)
+    assert found["image_field"].GetSpacing() == (1.5 * factor,) * 3
+    assert np.allclose(found["image_field"].GetPixel(3, 4, 5), 1.5 * factor * grid.axes[:, 2], atol=1e-5)
+    assert np.allclose(found["gradient_field"].GetPixel(3, 4, 5), 0)

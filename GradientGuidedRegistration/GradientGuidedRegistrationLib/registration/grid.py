@@ -96,9 +96,13 @@ class Grid:
         low, high = points.min(0), points.max(0)
         return _Box(self.axes @ (low + high) / 2, self.axes, high - low).grid(self.spacing[0])
 
-    def shrunk(self, factor: int, shape: tuple[int, ...]) -> Grid:
-        """Return the grid of ``shape`` whose points are the centres of cubes of ``factor`` points along each axis."""
+    def shrunk(self, shape: tuple[int, ...]) -> Grid:
+        """Return the grid of ``shape`` whose points are the centres of cubes of this grid's points.
+
+        The last cubes of an axis may reach past its end. A cube is no longer along an axis than the result has points.
+        """
         k, j, i = shape
+        factor = -(-self.shape[0] // k)
         spacing = (self.spacing[0] * factor, self.spacing[1] * factor, self.spacing[2] * factor)
         origin = tuple(self.point(np.full(3, (factor - 1) / 2)))
         return replace(self, size=(i, j, k), spacing=spacing, origin=origin)

@@ -270,10 +270,10 @@ def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
     from .refinement import mismatch
 
     values, weight = mismatch(descriptors, displacement)
-    factor = round(grid.shape[0] / values.shape[2])
-    coarse = shrunk(fixed.clamp(0, 1), factor)
+    coarse_grid = grid.shrunk(tuple(values.shape[2:]))
+    coarse = shrunk(fixed.clamp(0, 1), round(coarse_grid.spacing[0] / grid.spacing[0]))
     arrays = (volume[0, 0].cpu().numpy() for volume in (values, weight, coarse > 0.5 * coarse.mean()))
-    return Mismatch(*arrays, grid.shrunk(factor, tuple(values.shape[2:])))
+    return Mismatch(*arrays, coarse_grid)
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:
@@ -297,9 +297,7 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
 def _branches(prediction, grid: Grid) -> dict:
     if prediction is None or prediction.image_displacement is None:
         return {}
-
-    shape = tuple(prediction.image_displacement.shape[2:])
-    grid = grid.shrunk(round(grid.shape[0] / shape[0]), shape)
+    grid = grid.shrunk(tuple(prediction.image_displacement.shape[2:]))
 
     def field_of(displacement) -> sitk.Image:
         return grid.image(grid.vectors_to_lps(displacement[0].detach().cpu().numpy()).astype(np.float32))
