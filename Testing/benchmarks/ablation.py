@@ -14,8 +14,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,14 @@ class Variant:
         changes: settings.
         replaced: attributes (object, name, value) of the model, in training and scoring.
         first: the method that the first half of the steps trains; "" for that of the settings.
+        weights_of: the row whose weights are scored; "" for its own training.
         passes: factors of the passes at which it is scored, 1 for the full resolution; () for those it was trained for.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
     replaced: tuple[tuple[Any, str, Any], ...] = ()
     first: str = ""
+    weights_of: str = ""
     passes: tuple[int, ...] = ()
 
 
@@ -83,8 +84,8 @@ VARIANTS = {
     "learning rate 3e-3": Variant({"learning_rate": 3e-3}),
     "constant learning rate": Variant({"schedule": "constant"}),
     "mind (eq. 4)": Variant({"descriptor": "mind"}),
-    "half resolution only": Variant(passes=(2,)),
-    "full resolution only": Variant(passes=(1,)),
+    "half resolution only": Variant(weights_of="base", passes=(2,)),
+    "full resolution only": Variant(weights_of="base", passes=(1,)),
     "trained for one pass": Variant({"coarse_first": False, "shape": (32, 32, 32), "zoom": (2.0, 3.0)}),
     "average fusion": Variant({"method": "average"}),
     "average, then gated": Variant(first="average"),
@@ -101,32 +102,14 @@ VARIANTS = {
 }
 
 
-@contextmanager
-def replaced(attributes: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
-    """Replace attributes for the time being."""
-    patches = [patch.object(*attribute) for attribute in attributes]
-    for one in patches:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in reversed(patches):
-            one.stop()
-
-
 def trained(variant: Variant, folder: Path, options: argparse.Namespace) -> Path:
     """Train as the variant says; return the weights file."""
     settings = {**BASE, **variant.changes, "threads": options.threads}
     weights = None
     for number, method in enumerate(filter(None, (variant.first, settings["method"]))):
         steps = options.steps // 2 if variant.first else options.steps
-        stage = {
-            **settings,
-            "method": method,
-            "steps": steps,
-            "weights": weights,
-            "seed": settings["seed"] + 100 * number,
-        }
+        seed = settings["seed"] + 100 * number
+        stage = {**settings, "method": method, "steps": steps, "weights": weights, "seed": seed}
         run = folder / method
         if not (run / "last.pt").is_file():
             train(with_preset(run, **stage))
@@ -172,10 +155,11 @@ def main() -> None:
         if any(row["row"] == name for row in rows):
             continue
         variant, began = VARIANTS[name], time.monotonic()
-        same = next(other for other, known in VARIANTS.items() if (known.changes, known.replaced, known.first) ==
-                    (variant.changes, variant.replaced, variant.first))  # fmt: skip
-        with replaced(variant.replaced):
-            weights = trained(variant, options.output / f"row-{list(VARIANTS).index(same)}", options)
+        number = list(VARIANTS).index(variant.weights_of or name)
+        with ExitStack() as stack:
+            for attribute in variant.replaced:
+                stack.enter_context(patch.object(*attribute))
+            weights = trained(variant, options.output / f"row-{number}", options)
             rows.append({"row": name, **scored(weights, variant, cases), "seconds": time.monotonic() - began})
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
