@@ -24,10 +24,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "GradientGuidedRegistration"))
 
+from GradientGuidedRegistrationLib.evaluation.tables import csv_of
 from GradientGuidedRegistrationLib.model import (
     exponentiate,
     gradient_magnitude,
-    jacobian_determinant,
     load_weights,
     network,
     register_in_passes,
@@ -37,7 +37,7 @@ from GradientGuidedRegistrationLib.training.case import Case
 from GradientGuidedRegistrationLib.training.phantoms import validation_phantom
 from GradientGuidedRegistrationLib.training.settings import with_preset
 from GradientGuidedRegistrationLib.training.trainer import train
-from GradientGuidedRegistrationLib.training.validation import score
+from GradientGuidedRegistrationLib.training.validation import mean_scores, score
 
 BASE: dict[str, Any] = {
     "preset": "cpu",
@@ -119,18 +119,17 @@ def trained(variant: Variant, folder: Path, options: argparse.Namespace) -> Path
 
 
 @torch.no_grad()
-def scored(weights: Path, variant: Variant, cases: list[Case]) -> dict[str, float]:
+def scored(weights: Path, variant: Variant, cases: list[Case]) -> dict[str, float | None]:
     """Return the means over the cases, the predicted field as it is, and in how many of them it folds somewhere."""
-    model = load_weights(weights).eval()
+    model = load_weights(weights)
     if variant.passes:
         model.coarse_passes = tuple(factor for factor in variant.passes if factor > 1)
     found = []
     for case in cases:
-        prediction = register_in_passes(model, case.moving, case.fixed, to_full_resolution=variant.passes[-1:] != (2,))
+        prediction = register_in_passes(model, case.moving, case.fixed, to_full_resolution=variant.passes != (2,))
         figures = score(prediction.displacement, case, distances=False)
-        folds = float(jacobian_determinant(prediction.displacement).min()) <= 0
-        found.append({**{name: figures[name] or 0.0 for name in COLUMNS[1:4]}, "folds": float(folds)})
-    return {name: sum(row[name] for row in found) / len(found) for name in found[0]}
+        found.append({**figures, "folds": float((figures["folding_percent"] or 0.0) > 0)})
+    return mean_scores(found)
 
 
 def main() -> None:
@@ -149,8 +148,8 @@ def main() -> None:
     rows = list(csv.DictReader(table.open(encoding="utf-8"))) if table.is_file() else []
     cases = [validation_phantom(i, tuple(options.shape), 1.5, torch.device("cpu")) for i in range(options.cases)]
     if not any(row["row"] == "before" for row in rows):
-        still = [score(torch.zeros_like(case.displacement), case, distances=False) for case in cases]
-        rows.append({"row": "before", **{name: sum(row[name] for row in still) / len(still) for name in COLUMNS[1:4]}})
+        still = torch.zeros(1, 3, *options.shape)
+        rows.append({"row": "before", **mean_scores([score(still, case, distances=False) for case in cases])})
     for name in options.only:
         if any(row["row"] == name for row in rows):
             continue
@@ -161,11 +160,8 @@ def main() -> None:
                 stack.enter_context(patch.object(*attribute))
             weights = trained(variant, options.output / f"row-{number}", options)
             rows.append({"row": name, **scored(weights, variant, cases), "seconds": time.monotonic() - began})
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        print(f"{name}: {rows[-1]}", file=sys.stderr, flush=True)
+        table.write_text(csv_of(rows, COLUMNS), encoding="utf-8")
+        print(f"{name}: Dice {rows[-1]['dice']:.3f}", file=sys.stderr, flush=True)
     print("| | Dice (%) | TRE (mm) | folding (%) | cases that fold |\n|---|---|---|---|---|")
     for row in rows:
         folds = "" if row.get("folds") in (None, "") else f"{100 * float(row['folds']):.0f} %"

@@ -24,7 +24,7 @@ import SimpleITK as sitk
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "GradientGuidedRegistration"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
-from cases import STS_CASES, sts_pair
+from cases import STS_CASES, body_points, sts_pair
 from known_warps import moved
 
 from GradientGuidedRegistrationLib.registration import Settings, register, trust
@@ -74,10 +74,7 @@ def registered(seed: int) -> list[Case]:
         ("scanner", scanner, "rigid", (0.0, 0.0, 0.0)),
         (f"{shift[0]:.0f} mm away", away, "none", shift),
     ):
-        labels = images["fixed_labels"]
-        body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
-        chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
-        points = np.array([labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
+        points = body_points(images["fixed_labels"], _POINTS)
         targets = moved(sitk.DisplacementFieldTransform(sitk.Image(images["field"])), points) + offset
         pair = images["fixed"], images["moving"]
         found.append(measured(f"{seed} {name}", seed, pair, initialization, points, targets))

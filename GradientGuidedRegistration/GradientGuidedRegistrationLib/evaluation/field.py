@@ -68,7 +68,7 @@ def field_metrics(
         "displacement_mm": {"mean", "max"}. All None if the region holds no voxel of the field.
     """
     if region is not None and jacobian is None:
-        field = _around(field, region)
+        field, region = _around(field, region)
     determinant = jacobian_determinant(field) if jacobian is None else jacobian
     values = sitk.GetArrayViewFromImage(determinant)[region_mask(field, region)]
     metrics: dict[str, Any] = dict.fromkeys(("folding_percent", "jacobian_min", "jacobian_max", "sd_log_jacobian"))
@@ -84,11 +84,15 @@ def field_metrics(
     return metrics
 
 
-def _around(field: sitk.Image, region: sitk.Image) -> sitk.Image:
-    """Return the part of a field that holds a region and the voxels beside it, which derivatives in it ask for."""
-    box = box_around(label_boxes(labels_on_grid(region, field) != 0).values())
+def _around(field: sitk.Image, region: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """Return the parts of a field and of a region on its grid that hold the region and the voxels beside it.
+
+    Derivatives in the region ask for those beside it.
+    """
+    region = labels_on_grid(region, field)
+    box = box_around(label_boxes(region != 0).values())
     z, y, x = (slice(max(axis.start - 1, 0), axis.stop + 1) for axis in box)
-    return field[x, y, z]
+    return field[x, y, z], region[x, y, z]
 
 
 def displacement_statistics(field: sitk.Image, region: sitk.Image | None = None) -> dict[str, float | None]:

@@ -175,10 +175,10 @@ def align(
     _check_overlap(fixed.image, moving.image, initial or identity, initialization)
     if initialization == "none":
         return initial or identity
-    spacings = _spacings(fixed.image)
-    finest = Level.of(fixed, moving, initial).at(spacings[2])
-    middle = finest.at(spacings[1])
-    coarse = middle.at(spacings[0], _COARSE_SMOOTHING)
+    coarse_mm, middle_mm, finest_mm = _spacings(fixed.image)
+    finest = Level.of(fixed, moving, initial).at(finest_mm)
+    middle = finest.at(middle_mm)
+    coarse = middle.at(coarse_mm, _COARSE_SMOOTHING)
     rigid = identity if initial is not None else _best_rigid(coarse, seed, progress)
     rigid = coarse.best(rigid, coarse.optimized(rigid, seed))
     for number, level in enumerate((middle, finest)):

@@ -89,11 +89,16 @@ def _dice_before(seed: int) -> float:
 def _phantom(group: str, seed: int) -> Pair:
     images = phantom_images(seed, geometry=group)
     labels = images["fixed_labels"]
-    body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
-    chosen = body[np.random.default_rng(0).choice(len(body), min(_POINTS, len(body)), replace=False)]
-    points = np.array([labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
+    points = body_points(labels, _POINTS)
     truth = sitk.DisplacementFieldTransform(sitk.Image(images["field"]))
     return Pair(images["fixed"], images["moving"], points, moved(truth, points), labels, images["moving_labels"])
+
+
+def body_points(labels: sitk.Image, count: int) -> np.ndarray:
+    """Return LPS points (P, 3) of voxels with a label, at most so many."""
+    body = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
+    chosen = body[np.random.default_rng(0).choice(len(body), min(count, len(body)), replace=False)]
+    return np.array([labels.TransformIndexToPhysicalPoint(index.tolist()) for index in chosen])
 
 
 def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
@@ -104,7 +109,7 @@ def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
     moving, truth = spoiled(ct, _WARP, seed=warp)
     points = tissue_points(fixed, _POINTS)
     aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
-    return Pair(fixed, moving, points, moved(truth, points), None, None, aligned, ct, truth)
+    return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned, scanned=ct, spoiling=truth)
 
 
 def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
