@@ -140,7 +140,7 @@ def test_covering_obeys_the_memory_budget(grid):
 @pytest.mark.parametrize("factor", [1, 2, 3, 16])
 @pytest.mark.parametrize("size", [256, 257, 271])
 def test_shrunk_has_the_cubes_centres_also_where_the_last_cubes_are_not_whole(grid, size, factor):
-    whole = Grid((size + 5, size, size + 9), (1.5,) * 3, grid.origin, grid.direction)
+    whole = Grid((size + 5, size + 9, size), (1.5,) * 3, grid.origin, grid.direction)
     shape = tuple(-(-n // factor) for n in whole.shape)
     coarse = whole.shrunk(shape)
     assert coarse.spacing == (1.5 * factor,) * 3 and coarse.shape == shape
