@@ -94,6 +94,25 @@ def test_a_bent_start_is_kept_and_aligned_on_top(pair):
     assert mean_error(linear.align(fixed, moving, "rigid", bend), truth, pair["fixed"]) < 3.0
 
 
+@pytest.mark.parametrize(("millimetres", "descents"), [(2.0, 1), (25.0, 2)])
+def test_where_the_images_start_is_followed_unless_it_is_near_what_was_found(pair, monkeypatch, millimetres, descents):
+    followed = []
+    optimized = linear.Level.optimized
+
+    def counted(level, start, seed):
+        if level.fixed.GetSpacing()[0] < 3:
+            followed.append(start.GetParameters())
+        return optimized(level, start, seed)
+
+    monkeypatch.setattr(linear.Level, "optimized", counted)
+    fixed, ct = normalize(pair["fixed"]), pair["moving"]
+    truth = motion(ct, 0.0, millimetres)
+    found = linear.align(fixed, normalize(moved(ct, truth)), "rigid")
+    assert len(followed) == descents
+    assert (np.zeros(6).tolist() in [list(start) for start in followed]) == (descents == 2)
+    assert mean_error(found, truth, pair["fixed"]) < 2.5
+
+
 def test_without_overlap(pair):
     fixed = normalize(pair["fixed"])
     away = sitk.Image(pair["moving"])
