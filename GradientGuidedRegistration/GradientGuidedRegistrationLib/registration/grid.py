@@ -90,9 +90,13 @@ class Grid:
         i, j, k = (int(n) for n in np.array(self.size) + before + after)
         return replace(self, size=(i, j, k), origin=tuple(self.point(-before).tolist())), (before, after)
 
+    def corners_through(self, transform: sitk.Transform) -> np.ndarray:
+        """Return where a point transform (LPS mm) takes the `corners`, (8, 3)."""
+        return np.array([transform.TransformPoint(corner) for corner in self.corners.tolist()])
+
     def moved(self, transform: sitk.Transform) -> Grid:
         """Return the grid with the same axes and spacing around where a point transform (LPS mm) takes this one."""
-        points = np.array([transform.TransformPoint(corner) for corner in self.corners.tolist()]) @ self.axes
+        points = self.corners_through(transform) @ self.axes
         low, high = points.min(0), points.max(0)
         return _Box(self.axes @ (low + high) / 2, self.axes, high - low).grid(self.spacing[0])
 

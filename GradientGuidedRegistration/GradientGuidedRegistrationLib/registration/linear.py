@@ -265,9 +265,8 @@ def _identity(image: sitk.Image) -> sitk.Euler3DTransform:
 
 def _largest_motion(transform: sitk.Transform, image: sitk.Image) -> float:
     """Return how far a corner of the image is moved at most, in mm."""
-    corners = Grid.of(image).corners
-    moved = np.array([transform.TransformPoint(corner) for corner in corners.tolist()])
-    return float(np.linalg.norm(moved - corners, axis=1).max())
+    grid = Grid.of(image)
+    return float(np.linalg.norm(grid.corners_through(transform) - grid.corners, axis=1).max())
 
 
 def _as_affine(rigid: sitk.Euler3DTransform) -> sitk.AffineTransform:
@@ -292,7 +291,7 @@ def _spacings(image: sitk.Image) -> tuple[float, float, float]:
 
 def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, initialization: str) -> None:
     there = Grid.of(moving).corners
-    corners = np.array([start.TransformPoint(corner) for corner in Grid.of(fixed).corners.tolist()])
+    corners = Grid.of(fixed).corners_through(start)
     gap = np.maximum(np.maximum(there.min(0) - corners.max(0), corners.min(0) - there.max(0)), 0)
     if gap.max() == 0:
         return
