@@ -49,7 +49,10 @@ def test_pair_lies_on_one_isotropic_grid(folder: Path, tmp_path: Path) -> None:
     files = source(folder, tmp_path, shape=(24, 24, 24))
     case = files.training_case(0, Draws(0))
     assert case.fixed.shape == case.moving.shape == (1, 1, 24, 24, 24)
-    assert 0 <= float(case.fixed.min()) and float(case.moving.max()) <= 1
+    assert 0 <= float(case.fixed.min()) and float(case.fixed.max()) <= 1
+    assert float(case.moving_full.min()) == pytest.approx(-1, abs=0.01)  # air
+    assert float(case.moving_full.max()) > 1.2  # bone
+    assert np.array_equal(case.moving.numpy(), case.moving_full.clamp(0, 1).numpy())
     assert case.spacing == (6.0, 6.0, 6.0)
     assert set(np.unique(case.fixed_labels.numpy())) <= set(range(15))
     organs = (case.fixed_labels == 1) & (case.moving_labels == 1)
@@ -88,7 +91,8 @@ def test_crops_differ_and_small_volumes_are_padded(folder: Path, tmp_path: Path)
     assert first.fixed.shape == (1, 1, 16, 16, 16)
     assert not np.array_equal(first.fixed.numpy(), second.fixed.numpy())
     padded = source(folder, tmp_path, shape=(64, 16, 16)).training_case(0, Draws(0))
-    assert float(padded.fixed_mask[0, 0, 0].max()) == 0
+    assert float(padded.fixed_mask[0, 0, 0].max()) == float(padded.moving[0, 0, 0].max()) == 0
+    assert float(padded.moving_full[0, 0, 0].max()) == pytest.approx(-1, abs=0.01)
 
 
 def test_arrays_are_cached_until_a_file_changes(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from GradientGuidedRegistrationLib.model import warp
 from GradientGuidedRegistrationLib.registration.intensity import normalize
+from GradientGuidedRegistrationLib.training import augmentation
 from GradientGuidedRegistrationLib.training.augmentation import augmented, flipped
 from GradientGuidedRegistrationLib.training.case import join
 from GradientGuidedRegistrationLib.training.intensity import normalize_ct, normalize_mr
@@ -27,9 +28,11 @@ def pair():
 
 def test_intensities_are_those_of_the_registration(pair) -> None:
     """Trained on one mapping and used with another, a network would see images it has never seen."""
-    moving, measured = normalize_ct(pair.moving)
+    full, measured = normalize_ct(pair.moving)
     expected = normalize(sitk.GetImageFromArray(pair.moving[0, 0].numpy()))
-    assert torch.allclose(moving[0, 0], torch.from_numpy(sitk.GetArrayFromImage(expected.windowed)), atol=1e-6)
+    assert torch.allclose(full[0, 0], torch.from_numpy(sitk.GetArrayFromImage(expected.image)), atol=1e-6)
+    case = as_case(pair, "pair")
+    assert torch.equal(case.moving_full, full) and torch.equal(case.moving, full.clamp(0, 1))
     assert torch.equal(measured[0, 0] > 0, torch.from_numpy(sitk.GetArrayFromImage(expected.valid)) > 0)
     fixed = normalize(sitk.GetImageFromArray(pair.fixed[0, 0].numpy()))
     assert torch.allclose(
@@ -63,9 +66,23 @@ def test_augmentation_ends_a_field_of_view_within_the_volume(pair) -> None:
         outside = varied.fixed_mask == 0
         assert torch.equal(varied.fixed == 0, outside)
         assert float(varied.moving[varied.moving_mask == 0].abs().sum()) == 0
+        assert bool((varied.moving_full[varied.moving_mask == 0] == -1).all())
         shares += [1 - float(mask.mean()) for mask in (varied.fixed_mask, varied.moving_mask)]
     cut = [share for share in shares if share > 0]
     assert 5 < len(cut) < 40 and max(cut) < 0.65
+
+
+def test_what_is_seen_and_what_is_compared_stay_one_image(pair, monkeypatch) -> None:
+    """Only the contrast is the network's affair: flips, warps and cuts are those of one patient."""
+    case = as_case(pair, "pair").without_labels()
+    case = replace(case, moving_full=case.moving)  # a window on both would not commute with a warp
+    of_contrast = augmented(case, Draws(1), with_warp=False)
+    assert not torch.equal(of_contrast.moving, of_contrast.moving_full)
+    monkeypatch.setattr(augmentation, "_contrast", lambda image, d: image)
+    for seed in range(12):
+        varied = augmented(case, Draws(seed), with_warp=True)
+        assert not torch.equal(varied.moving, case.moving)
+        torch.testing.assert_close(varied.moving, varied.moving_full, atol=0, rtol=0)
 
 
 def test_score_knows_truth_and_identity(pair) -> None:
@@ -89,7 +106,7 @@ def test_cosine_schedule_warms_up_and_comes_down() -> None:
 def test_batch_of_two_keeps_both(pair) -> None:
     case = as_case(pair, "a")
     both = join([case, as_case(pair, "b").without_labels()])
-    assert both.fixed.shape[0] == 2 and both.names == ("a", "b")
+    assert both.fixed.shape[0] == both.moving_full.shape[0] == 2 and both.names == ("a", "b")
     assert both.fixed_labels is None  # not all have them
 
 

@@ -13,7 +13,7 @@ from GradientGuidedRegistrationLib.training.passes import seen_in_step
 def pair(shape=(32, 34, 39)) -> Case:
     torch.manual_seed(0)
     fixed, moving, mask = torch.rand(3, 2, 1, *shape)
-    return Case(fixed, moving, torch.ones_like(mask), (mask > 0.2).float(), names=("a", "b"))
+    return Case(fixed, moving, 3 * moving - 1, torch.ones_like(mask), (mask > 0.2).float(), names=("a", "b"))
 
 
 def shifting(by: float):
@@ -40,7 +40,7 @@ def test_odd_steps_show_a_crop_of_what_the_coarse_pass_leaves():
     assert seen.fixed.shape == (2, 1, 16, 17, 20)
     windows = case.fixed.unfold(2, 16, 1).unfold(3, 17, 1).unfold(4, 20, 1)[0, 0]
     d, h, w = (int(i) for i in (windows == seen.fixed[0, 0]).flatten(3).all(-1).nonzero()[0])
-    for name in ("moving", "moving_mask"):
+    for name in ("moving", "moving_full", "moving_mask"):
         inside = getattr(seen, name)[..., :-2] if w + 20 > 37 else getattr(seen, name)
         expected = getattr(case, name)[:, :, d : d + 16, h : h + 17, w + 2 : w + 22]
         torch.testing.assert_close(inside[..., : expected.shape[-1]], expected, atol=1e-4, rtol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,7 +11,15 @@ import torch
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.model import jacobian_determinant, warp
-from GradientGuidedRegistrationLib.training.phantom import LABELS, ORGANS, PhantomPair, phantom_images, phantom_pair
+from GradientGuidedRegistrationLib.training.phantom import (
+    LABELS,
+    ORGANS,
+    PhantomPair,
+    deformation,
+    phantom_images,
+    phantom_pair,
+)
+from GradientGuidedRegistrationLib.training.phantom.draws import Draws
 
 SHAPE = (56, 52, 60)
 
@@ -48,6 +58,29 @@ def test_organs_overlap_by_three_quarters_before_registration() -> None:
         pair = phantom_pair(seed, (48, 48, 44))
         values.append(np.mean([dice(pair.fixed_labels, pair.moving_labels, LABELS.index(o)) for o in LABELS[1:4]]))
     assert 0.72 < np.mean(values) < 0.85
+
+
+def test_body_askew_to_the_grid_is_deformed_along_its_own_axes(monkeypatch) -> None:
+    """On a grid turned by a right angle, the same patient breathes the same way."""
+    monkeypatch.setattr(deformation, "_random_warp", lambda *_: 0.0)
+    line = torch.linspace(-0.9, 0.9, 24)
+    points = torch.stack(torch.meshgrid(line, line, line, indexing="ij"))
+    axes = deformation.rotation((math.pi / 2, 0.0, 0.0))
+    turned = torch.einsum("ij,jdhw->idhw", axes, points)
+    upright = deformation.draw_deformation(Draws(5), points, 13.0)
+    askew = deformation.draw_deformation(Draws(5), turned, 13.0, axes=axes)
+    in_body = torch.einsum("ij,bjdhw->bidhw", axes, askew)
+    # The body's (D, H, W) lie along the grid's (D, W, -H).
+    torch.testing.assert_close(in_body, upright.transpose(3, 4).flip(4), atol=1e-4, rtol=0)
+    assert float((in_body - upright).abs().max()) > 0.5
+
+
+def test_turned_phantom_keeps_its_truth(pairs: list[PhantomPair]) -> None:
+    askew, liver = phantom_pair(0, SHAPE, turn=40.0), LABELS.index("liver")
+    assert dice(pairs[0].fixed_labels, askew.fixed_labels, liver) < 0.8
+    warped = warp(askew.moving_labels.float(), askew.displacement, mode="nearest").to(torch.uint8)
+    before, after = (dice(askew.fixed_labels, labels, liver) for labels in (askew.moving_labels, warped))
+    assert after > max(0.84, before)
 
 
 @pytest.mark.parametrize("kind", ["abdomen", "shapes"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,20 @@ def test_each_network_learns(small, monkeypatch, method: str, coarse_first: bool
     assert min(similarity[-3:]) < 0.93 * similarity[0]
 
 
+def test_objective_compares_what_the_window_cuts_off(small, monkeypatch) -> None:
+    """The network is shown the window; air and bone count in the loss alone."""
+    case = PhantomSource((32, 32, 32), (1.0, 1.0), 0.0, 0, torch.device("cpu"))(0)
+    seen = []
+    for full in (case.moving_full, case.moving):
+        given = replace(case, moving_full=full)
+        monkeypatch.setattr(PhantomSource, "__call__", lambda self, number, given=given: given)
+        run = small(f"run{len(seen)}", steps=1, augment=False, learning_rate=1e-9)
+        train(run)
+        seen += rows(run.output / "losses.csv")
+    assert seen[0]["smoothness"] == seen[1]["smoothness"]
+    assert abs(float(seen[0]["image_similarity"]) - float(seen[1]["image_similarity"])) > 0.005
+
+
 def test_data_of_a_step_does_not_depend_on_workers(small) -> None:
     for folder, workers in (("none", 0), ("two", 2)):
         train(small(folder, workers=workers, steps=3, schedule="constant"))
@@ -107,8 +122,6 @@ def test_data_of_a_step_does_not_depend_on_workers(small) -> None:
 
 
 def test_loss_that_is_not_finite_stops_with_step_and_case(small, monkeypatch) -> None:
-    from dataclasses import replace
-
     original = PhantomSource.__call__
 
     def broken(self, number: int):

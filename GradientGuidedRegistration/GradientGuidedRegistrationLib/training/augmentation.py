@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..model import exponentiate, warp
-from .case import Case
+from .case import Case, background
 from .phantom.draws import Draws
 
 
@@ -46,7 +46,10 @@ def _cut(case: Case, image: str, d: Draws) -> Case:
     positions = torch.arange(seen.shape[axis], device=seen.device)
     inside = (positions if d.chance(0.5) else positions.flip(0)) < kept
     measured = torch.ones_like(seen) * inside.view([-1 if a == axis else 1 for a in range(5)])
-    return replace(case, **{image: seen * measured, f"{image}_mask": measured if mask is None else mask * measured})
+    cut: dict[str, Any] = {image: seen * measured, f"{image}_mask": measured if mask is None else mask * measured}
+    if image == "moving":
+        cut["moving_full"] = case.moving_full.where(measured > 0, background(case.moving_full))
+    return replace(case, **cut)
 
 
 def _contrast(image: torch.Tensor, d: Draws) -> torch.Tensor:
@@ -56,7 +59,7 @@ def _contrast(image: torch.Tensor, d: Draws) -> torch.Tensor:
 def _warped(case: Case, d: Draws) -> Case:
     shape = case.fixed.shape[2:]
     field = exponentiate(d.uniform(0.3, 2.0) * d.smooth(3, d.choice((4, 6)), shape), steps=5)
-    images: dict[str, Any] = {"moving": warp(case.moving, field)}
+    images: dict[str, Any] = {name: warp(getattr(case, name), field) for name in ("moving", "moving_full")}
     if case.moving_mask is not None:
         images["moving_mask"] = warp(case.moving_mask, field)
     if case.moving_labels is not None:

@@ -14,7 +14,9 @@ class Case:
     """A pair on one grid, tensors (B, 1, D, H, W).
 
     Attributes:
-        fixed, moving: intensities in [0, 1], float32.
+        fixed, moving: intensities in [0, 1], float32; what the network sees.
+        moving_full: the moving image as the objective compares it, -1 to 2 for a CT: cut at the soft-tissue window, an
+            edge against air or bone seems to lie elsewhere than the same edge in an MR.
         fixed_mask, moving_mask: 1 where the scanner has measured, or None.
         fixed_labels, moving_labels: integers or None; 0 is background.
         displacement: the true field (B, 3, D, H, W) in voxels of array order, fixed to moving points, or None.
@@ -25,6 +27,7 @@ class Case:
 
     fixed: Tensor
     moving: Tensor
+    moving_full: Tensor
     fixed_mask: Tensor | None = None
     moving_mask: Tensor | None = None
     fixed_labels: Tensor | None = None
@@ -54,7 +57,7 @@ def join(cases: list[Case]) -> Case:
     if len(cases) == 1:
         return cases[0]
     joined: dict[str, Any] = {}
-    for name in ("fixed", "moving", "fixed_labels", "moving_labels", "displacement"):
+    for name in ("fixed", "moving", "moving_full", "fixed_labels", "moving_labels", "displacement"):
         values = [getattr(case, name) for case in cases]
         joined[name] = None if any(value is None for value in values) else torch.cat(values)
     for name in ("fixed_mask", "moving_mask"):
@@ -68,3 +71,8 @@ def join(cases: list[Case]) -> Case:
         names=tuple(n for case in cases for n in case.names),
         label_names=cases[0].label_names,
     )
+
+
+def background(values: Tensor) -> float:
+    """What fills the space around an image, mask or label map: 0, or in a full CT its darkest."""
+    return min(0.0, float(values.amin()))

@@ -1,21 +1,22 @@
-"""Grey values to [0, 1] with torch, the same mapping that the registration applies to images with SimpleITK."""
+"""Grey values to one scale with torch, the same mapping that the registration applies to images with SimpleITK."""
 
 from __future__ import annotations
 
 import torch
 
 CT_WINDOW_HU = (-200.0, 300.0)
+CT_RANGE_HU = (-700.0, 800.0)
 CT_AIR_HU = -1000.0
 CT_PADDING_HU = -1100.0
 MR_PERCENTILES = (0.5, 99.5)
 
 
 def normalize_ct(hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """HU (1, 1, D, H, W) through a soft-tissue window, and the mask of what the scanner measured (padding is not)."""
+    """HU (1, 1, D, H, W), the soft-tissue window as 0 to 1, going on to -1 and 2, and the mask of what was measured."""
     measured = hu >= CT_PADDING_HU
     low, high = CT_WINDOW_HU
-    scaled = ((torch.where(measured, hu, torch.full_like(hu, CT_AIR_HU)) - low) / (high - low)).clamp(0, 1)
-    return scaled, measured.to(hu.dtype)
+    full = torch.where(measured, hu, torch.full_like(hu, CT_AIR_HU)).clamp(*CT_RANGE_HU)
+    return (full - low) / (high - low), measured.to(hu.dtype)
 
 
 def normalize_mr(signal: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from ..errors import InputError
 from ..whole_files import replacing
-from .case import Case
+from .case import Case, background
 from .case_table import CaseFiles, read_cases
 from .phantom.draws import Draws
 
@@ -74,9 +74,9 @@ class FileSource:
     def _load(self, case: CaseFiles, path: Path) -> Case:
         with np.load(path) as arrays:
             tensors = {name: torch.from_numpy(arrays[name])[None, None] for name in arrays.files}
-        tensors = {name: t.float() / 65535.0 if t.dtype == torch.uint16 else t for name, t in tensors.items()}
-        for mask in ("fixed_mask", "moving_mask"):
-            tensors[mask] = tensors[mask].float()
+        for name in ("fixed", "moving_full", "fixed_mask", "moving_mask"):
+            tensors[name] = tensors[name].float()
+        tensors["moving"] = tensors["moving_full"].clamp(0, 1)
         labels = {}
         if "fixed_labels" in tensors:
             labels = {int(v): f"label {int(v)}" for v in torch.unique(tensors["fixed_labels"]) if v}
@@ -94,13 +94,13 @@ class FileSource:
         d_range, h_range, w_range = places
         cut: dict[str, Any] = {name: value[..., d_range, h_range, w_range] for name, value in case.tensors().items()}
         if any(pads):
-            cut = {name: F.pad(value, pads) for name, value in cut.items()}
+            cut = {name: F.pad(value, pads, value=background(value)) for name, value in cut.items()}
         return replace(case, **cut)
 
     def _prepare(self, case: CaseFiles) -> Path:
         """The case's arrays on disk; made if they are not there or the files have changed."""
         files = [p for p in (case.fixed, case.moving, case.fixed_labels, case.moving_labels) if p is not None]
-        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "1"]
+        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "2"]
         target = self.cache / f"{hashlib.sha256(' '.join(stamp).encode()).hexdigest()[:24]}.npz"
         if not target.is_file():
             arrays = _on_working_grid(case, self.spacing, self.initialization)
@@ -115,7 +115,7 @@ def _newest(path: Path) -> int:
 
 
 def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> dict[str, np.ndarray]:
-    """Arrays (D, H, W): both images in [0, 1] on an isotropic grid along the fixed image's axes, masks and labels."""
+    """Arrays (D, H, W): images (float16), masks and labels on an isotropic grid along the fixed image's axes."""
     import SimpleITK as sitk
 
     from ..registration.files import check_content, read_image, read_labels
@@ -133,8 +133,9 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
         raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
     arrays = {}
     for name, unit, through in (("fixed", fixed_unit, None), ("moving", moving_unit, transform)):
-        image = sitk.GetArrayFromImage(grid.resample(antialiased(unit.image, spacing), through))
-        arrays[name] = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+        image = grid.resample(antialiased(unit.image, spacing), through, default=unit.background)
+        values = sitk.GetArrayFromImage(image).astype(np.float16)
+        arrays["moving_full" if name == "moving" else name] = values if name == "moving" else values.clip(0, 1)
         mask = grid.resample(unit.valid, through, sitk.sitkNearestNeighbor)
         arrays[f"{name}_mask"] = sitk.GetArrayFromImage(mask).astype(np.uint8)
     if case.fixed_labels is not None and case.moving_labels is not None:

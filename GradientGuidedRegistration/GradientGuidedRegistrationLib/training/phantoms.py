@@ -14,6 +14,7 @@ VALIDATION_SEED = 900_000
 evaluation.
 """
 _TRAINING_SEED = 1_000_000
+_TURN = 15.0  # degrees; an oblique MR is seen along its own axes
 _SEEDS_A_RUN = 10_000_000
 
 
@@ -35,9 +36,11 @@ class PhantomSource:
         seed = _TRAINING_SEED + self.seed * _SEEDS_A_RUN + number
         d = Draws(seed)
         kind = "shapes" if d.chance(self.shapes_fraction) else "abdomen"
-        strength = d.uniform(0.5, 1.3)
+        strength = d.uniform(0.2, 1.3)
         return as_case(
-            phantom_pair(seed, self.shape, 1.0, kind, self.device, zoom=d.uniform(*self.zoom), strength=strength),
+            phantom_pair(
+                seed, self.shape, 1.0, kind, self.device, zoom=d.uniform(*self.zoom), turn=_TURN, strength=strength
+            ),
             f"phantom {seed}",
         )
 
@@ -50,11 +53,12 @@ def validation_phantom(index: int, shape: tuple[int, int, int], spacing: float, 
 
 def as_case(pair: PhantomPair, name: str) -> Case:
     """Normalised intensities, masks and labels of a generated pair."""
-    moving, measured = normalize_ct(pair.moving)
+    full, measured = normalize_ct(pair.moving)
     organs = {LABELS.index(organ): organ for organ in ORGANS} if set(ORGANS) <= set(pair.label_names.values()) else {}
     return Case(
         normalize_mr(pair.fixed),
-        moving,
+        full.clamp(0, 1),
+        full,
         torch.ones_like(pair.fixed),
         measured,
         pair.fixed_labels,

@@ -194,7 +194,7 @@ class Trainer:
                 case = seen_in_step(case, self.network, self.step, s.seed)
             prediction = self.parallel(case.moving, case.fixed)
         loss = self.objective(
-            prediction, case.moving, case.fixed, fixed_mask=case.fixed_mask, moving_mask=case.moving_mask
+            prediction, case.moving_full, case.fixed, fixed_mask=case.fixed_mask, moving_mask=case.moving_mask
         )
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss.total).backward()
@@ -241,7 +241,7 @@ class Trainer:
                     float(
                         self.objective(
                             prediction,
-                            case.moving,
+                            case.moving_full,
                             case.fixed,
                             fixed_mask=case.fixed_mask,
                             moving_mask=case.moving_mask,

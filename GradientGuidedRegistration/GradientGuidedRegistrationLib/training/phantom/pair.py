@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from ...errors import InputError
 from .abdomen import Abdomen
 from .ct import PHASES, CtProtocol, render_ct
-from .deformation import draw_deformation
+from .deformation import draw_deformation, rotation
 from .draws import Draws
 from .lattice import Lattice
 from .material import Material
@@ -55,6 +56,7 @@ def phantom_pair(
     strength: float = 1.0,
     rigid: float = 1.0,
     zoom: float = 1.0,
+    turn: float = 0.0,
     sequence: str | None = None,
     phase: str | None = None,
 ) -> PhantomPair:
@@ -69,6 +71,7 @@ def phantom_pair(
         strength: factor on the deformation, 0 to 5; 0 gives an aligned pair if `rigid` is 0, too.
         rigid: factor on the residual rigid error.
         zoom: 1 to 8; above 1 the field of view is a part of the body, at a random place: the crop of a larger volume.
+        turn: the body lies askew to the grid, by up to so many degrees (0 to 90) about each axis.
         sequence: MR sequence (see `mr.SEQUENCES`) instead of a random one.
         phase: CT contrast phase (see `ct.PHASES`) instead of a random one.
 
@@ -83,6 +86,7 @@ def phantom_pair(
         ("spacing in mm", spacing, 0.05, 20),
         ("strength", strength, 0, 5),
         ("zoom", zoom, 1, 8),
+        ("turn in degrees", turn, 0, 90),
     ):
         if not low <= number <= high:
             raise InputError(f"The phantom's {what} is {number}; give {low} to {high}.")
@@ -97,14 +101,17 @@ def phantom_pair(
             strength,
             rigid,
             zoom,
+            turn,
             sequence,
             phase,
         )
 
 
-def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, phase) -> PhantomPair:
+def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, turn, sequence, phase) -> PhantomPair:
     unit = d.uniform(0.47, 0.54) * min(shape[2], shape[1] / 0.85) * zoom
     points = body_points(shape, unit, zoom, d)
+    axes = rotation([math.radians(a) for a in d.vector(-turn, turn)] if turn else (0.0,) * 3).to(points)
+    points = torch.einsum("ij,jdhw->idhw", axes, points)
     ct, mr = CtProtocol.draw(d), MrProtocol.draw(d, sequence)
     if phase is not None:
         ct = CtProtocol(**{**vars(ct), "phase": phase})
@@ -114,12 +121,12 @@ def _generate(d: Draws, shape, spacing, kind, strength, rigid, zoom, sequence, p
     else:
         subject = shapes = RandomShapes(d)
         material, names = Material.of_shapes(d, shapes.count), {i: f"shape {i}" for i in range(shapes.count)}
-    displacement = draw_deformation(d, points, unit, zoom, strength, rigid)
+    displacement = draw_deformation(d, points, unit, zoom, strength, rigid, axes)
     texture = [
         Lattice(d.smooth(1, knots, (size,) * 3), (-1.3, -1.0, -1.3), (1.3, 1.0, 1.3))
         for knots, size in ((16, 48), (52, 104))
     ]
-    deformed = points + displacement[0] / unit
+    deformed = points + torch.einsum("ij,jdhw->idhw", axes, displacement[0]) / unit
     moving_canvas, fixed_canvas = subject.paint(points), subject.paint(deformed)
     moving = render_ct(moving_canvas, torch.cat([t(points) for t in texture]), points, material, ct, d)
     fixed = render_mr(fixed_canvas, torch.cat([t(deformed) for t in texture]), material, mr, unit, d)
