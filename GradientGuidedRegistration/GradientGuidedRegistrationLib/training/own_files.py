@@ -74,9 +74,11 @@ class FileSource:
     def _load(self, case: CaseFiles, path: Path) -> Case:
         with np.load(path) as arrays:
             tensors = {name: torch.from_numpy(arrays[name])[None, None] for name in arrays.files}
-        for name in ("fixed", "moving_full", "fixed_mask", "moving_mask"):
+        for name in ("fixed", "moving", "fixed_mask", "moving_mask"):
             tensors[name] = tensors[name].float()
-        tensors["moving"] = tensors["moving_full"].clamp(0, 1)
+        tensors["moving_full"] = tensors["moving"]
+        for name in ("fixed", "moving"):
+            tensors[name] = tensors[name].clamp(0, 1)
         labels = {}
         if "fixed_labels" in tensors:
             labels = {int(v): f"label {int(v)}" for v in torch.unique(tensors["fixed_labels"]) if v}
@@ -134,8 +136,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     arrays = {}
     for name, unit, through in (("fixed", fixed_unit, None), ("moving", moving_unit, transform)):
         image = grid.resample(antialiased(unit.image, spacing), through, default=unit.background)
-        values = sitk.GetArrayFromImage(image).astype(np.float16)
-        arrays["moving_full" if name == "moving" else name] = values if name == "moving" else values.clip(0, 1)
+        arrays[name] = sitk.GetArrayFromImage(image).astype(np.float16)
         mask = grid.resample(unit.valid, through, sitk.sitkNearestNeighbor)
         arrays[f"{name}_mask"] = sitk.GetArrayFromImage(mask).astype(np.uint8)
     if case.fixed_labels is not None and case.moving_labels is not None:
