@@ -198,7 +198,7 @@ def test_presets_hold_the_papers_settings() -> None:
     ({"learning_rate": -1.0}, "between 0 and 1"),
     ({"device": "gpu7"}, "Unknown device 'gpu7'"),
     ({"device": "cuda:99"}, "cuda"),
-    ({"weights": "missing.pt"}, "missing.pt"),
+    ({"weights": ["missing.pt"]}, "missing.pt"),
     ({"initialization": "magic"}, "none, rigid, affine"),
     ({"validation_shape": (24, 24, 8)}, "at least 16"),
     ({"alpha": float("nan")}, "alpha is nan"),

@@ -55,7 +55,7 @@ class TrainingSettings:
         validate_every, checkpoint_every: steps.
         validation_cases: number of phantoms to validate on (own files: those of the split "validation").
         validation_shape: voxels of those phantoms, which show the whole body; None takes `shape`.
-        weights: weights file to start from instead of random ones.
+        weights: weights files (or one) to start from, from their mean if there are several; empty for random ones.
         time_limit: stop with a checkpoint after so many minutes; 0 for none.
         resume: continue the run that is in `output`.
 
@@ -94,14 +94,16 @@ class TrainingSettings:
     checkpoint_every: int = 250
     validation_cases: int = 5
     validation_shape: tuple[int, int, int] | None = None
-    weights: Path | None = None
+    weights: tuple[Path, ...] = ()
     time_limit: float = 0.0
     resume: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", Path(self.output))
-        for name in ("data", "weights"):
-            object.__setattr__(self, name, None if getattr(self, name) is None else Path(getattr(self, name)))
+        object.__setattr__(self, "data", None if self.data is None else Path(self.data))
+        weights: Any = self.weights
+        one = isinstance(weights, (str, Path))
+        object.__setattr__(self, "weights", tuple(Path(path) for path in ([weights] if one else weights)))
         if self.validation_shape is not None:
             object.__setattr__(self, "validation_shape", tuple(int(s) for s in self.validation_shape))
         object.__setattr__(self, "shape", tuple(int(s) for s in self.shape))
@@ -161,8 +163,9 @@ class TrainingSettings:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for checkpoints."""
         plain = asdict(self)
-        for name in ("output", "data", "weights"):
+        for name in ("output", "data"):
             plain[name] = None if plain[name] is None else str(plain[name])
+        plain["weights"] = [str(path) for path in self.weights]
         for name in ("shape", "zoom", "validation_shape"):
             plain[name] = None if plain[name] is None else list(plain[name])
         return plain

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import Cancelled, InputError
-from ..model import RegistrationNetwork, build_network, load_weights, register_in_passes, save_weights, warp
+from ..model import RegistrationNetwork, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
 from .case_table import read_cases
@@ -22,6 +22,7 @@ from .phantoms import PhantomSource, validation_phantom
 from .sampling import Steps, loader
 from .schedule import learning_rate
 from .settings import TrainingSettings
+from .start import start_network
 from .validation import mean_scores, score
 
 _LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
@@ -82,7 +83,7 @@ def train(
 def _check_inputs(settings: TrainingSettings) -> None:
     """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
     settings.loss()
-    _start_network(settings)
+    start_network(settings)
     if settings.data is not None:
         read_cases(settings.data)
 
@@ -95,7 +96,7 @@ class Trainer:
         self.folder, self.device = settings.output, processes.device
         stored = checkpoint.load(self.folder, settings, processes.world) if settings.resume else None
         torch.manual_seed(settings.seed)
-        self.network: RegistrationNetwork = _start_network(settings).to(self.device)
+        self.network: RegistrationNetwork = start_network(settings).to(self.device)
         self.network.coarse_passes = (2,) if settings.coarse_first else ()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.objective = settings.loss()
@@ -319,18 +320,6 @@ class Trainer:
             validation_phantom(i, s.validation_shape or s.shape, 1.0, self.device).to(torch.device("cpu"))
             for i in range(s.validation_cases)
         ]
-
-
-def _start_network(settings: TrainingSettings) -> RegistrationNetwork:
-    """A new network, or that of the weights file. Weights of `average` start `gated` too: an untrained gate is ½."""
-    if settings.weights is None:
-        return build_network(settings.method)
-    start = load_weights(settings.weights)
-    if (start.name, settings.method) != ("average", "gated"):
-        return load_weights(settings.weights, settings.method)
-    network = build_network(settings.method, **start.options)
-    network.load_state_dict(start.state_dict(), strict=False)
-    return network
 
 
 def _goodness(figures: dict[str, float | None]) -> float:

@@ -1,0 +1,45 @@
+"""What a training starts from: random weights, those of a file, or the mean of several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError
+from ..model import RegistrationNetwork, build_network, load_weights
+from .settings import TrainingSettings
+
+
+def start_network(settings: TrainingSettings) -> RegistrationNetwork:
+    """Return a new network, or that of the weights files: their mean, if there are several.
+
+    Trainings that go out from the same weights end about one optimum, their mean closer to it than any of them:
+    Wortsman et al., Model soups, ICML 2022.
+
+    Raises:
+        InputError: a file that is not there or not of the method, or networks that are not built alike.
+    """
+    if not settings.weights:
+        return build_network(settings.method)
+    networks = [_loaded(path, settings.method) for path in settings.weights]
+    first = networks[0]
+    for path, network in zip(settings.weights, networks):
+        if network.options != first.options:
+            raise InputError(
+                f"{path} and {settings.weights[0]} hold networks that are not built alike ({network.options} and "
+                f"{first.options}); only weights of one network have a mean."
+            )
+    states = [network.state_dict() for network in networks]
+    first.load_state_dict({name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]})
+    return first
+
+
+def _loaded(path: Path, method: str) -> RegistrationNetwork:
+    """Weights of `average` start `gated` too: an untrained gate is ½."""
+    start = load_weights(path)
+    if (start.name, method) != ("average", "gated"):
+        return load_weights(path, method)
+    network = build_network(method, **start.options)
+    network.load_state_dict(start.state_dict(), strict=False)
+    return network
