@@ -14,8 +14,8 @@ from .settings import TrainingSettings
 def start_network(settings: TrainingSettings) -> RegistrationNetwork:
     """Return a new network, or that of the weights files: their mean, if there are several.
 
-    Trainings that go out from the same weights end about one optimum, their mean closer to it than any of them:
-    Wortsman et al., Model soups, ICML 2022.
+    Trainings that go out from the same weights end about one optimum, and their mean is often closer to it than each of
+    them: Wortsman et al., Model soups, ICML 2022.
 
     Raises:
         InputError: a file that is not there or not of the method, or networks that are not built alike.
@@ -38,8 +38,10 @@ def start_network(settings: TrainingSettings) -> RegistrationNetwork:
 def _loaded(path: Path, method: str) -> RegistrationNetwork:
     """Weights of `average` start `gated` too: an untrained gate is ½."""
     start = load_weights(path)
+    if start.name == method:
+        return start
     if (start.name, method) != ("average", "gated"):
-        return load_weights(path, method)
+        return load_weights(path, method)  # which says what is wrong
     network = build_network(method, **start.options)
     network.load_state_dict(start.state_dict(), strict=False)
     return network
