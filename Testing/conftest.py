@@ -38,7 +38,7 @@ def folding_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if "flow" in name and parameter.ndim > 1:
-                parameter.normal_(0, 0.3)
+                parameter.normal_(0, 1.0)
     save_weights(network, path)
     return path
 

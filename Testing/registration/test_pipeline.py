@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from scipy.ndimage import gaussian_filter
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction, build_network
@@ -221,17 +222,16 @@ def test_a_network_is_gone_out_from_where_that_leads_closer(monkeypatch, phantom
     assert information["after"] > information["before"] if helps else information["after"] >= information["before"]
 
 
-@pytest.mark.parametrize(("initialization", "share"), [("none", 1.0), ("rigid", 0.7)])
-def test_without_refinement_a_share_of_what_the_network_says_is_taken_after_an_alignment(
-    monkeypatch, phantom, initialization, share
-):
-    """What it says is the truth of a pair that differs by the deformation alone."""
+@pytest.mark.parametrize("initialization", ["none", "rigid"])
+def test_without_refinement_half_of_what_the_network_says_in_detail_is_taken(monkeypatch, phantom, initialization):
+    """It says the truth of a pair that differs by the deformation alone, and errs by a little everywhere."""
     fields = {}
 
     def predicted(network, pair, settings):
         grid = pipeline.working_grid(phantom["fixed"], settings.spacing)
         truth = sitk.GetArrayFromImage(grid.resample(phantom["field"]))
-        fields["said"] = torch.from_numpy(grid.vectors_from_lps(truth).astype(np.float32))[None]
+        error = 0.1 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(1))
+        fields["said"] = torch.from_numpy(grid.vectors_from_lps(truth).astype(np.float32))[None] + error
         fields["grid"] = grid
         return Prediction(fields["said"])
 
@@ -240,8 +240,13 @@ def test_without_refinement_a_share_of_what_the_network_says_is_taken_after_an_a
     found = register(phantom["fixed"], phantom["moving"], Settings(initialization=initialization, refine=0))
     assert found.quality["network_used"]
     grid = fields["grid"]
-    moved_by = sitk.GetArrayFromImage(grid.resample(found.field))
-    assert np.allclose(grid.vectors_from_lps(moved_by), share * fields["said"][0].numpy(), atol=1e-3)
+    moved_by = grid.vectors_from_lps(sitk.GetArrayFromImage(grid.resample(found.field)))
+    said = fields["said"][0].numpy()
+    expected = np.stack([(gaussian_filter(part, 6.0, mode="nearest") + part) / 2 for part in said])
+    inside = (slice(None), *[slice(8, -8)] * 3)
+    assert np.abs(expected[inside]).max() > 2
+    assert np.abs(expected - said)[inside].max() > 0.15
+    assert np.allclose(moved_by[inside], expected[inside], atol=0.05)
 
 
 @pytest.mark.parametrize(("largest", "refine", "looks"), [(10**6, 0, 2), (10**5, 0, 1), (10**6, 4, 1)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .branch import BACKBONES
 from .checks import check_finite, check_same_grid, check_volume
-from .fusion import FUSIONS, Gates
+from .fusion import FUSIONS, GatedFusion, Gates
 from .gradient import gradient_magnitude
 from .transformer import warp
 
@@ -67,6 +67,10 @@ class RegistrationNetwork(nn.Module):
         """What a network does with images that are checked and of its parameters' type."""
         raise NotImplementedError
 
+    def last_biases(self) -> list[nn.Parameter]:
+        """The parameters (3,) in voxels that, changed by a constant each, change every displacement by it."""
+        raise NotImplementedError
+
     def _check(self, moving: Tensor, fixed: Tensor) -> None:
         for name, image in (("moving image", moving), ("fixed image", fixed)):
             check_volume(name, image, self.image_channels)
@@ -101,6 +105,13 @@ class DualBranchNetwork(RegistrationNetwork):
             displacement, image_displacement, gradient_displacement, gates, moving_gradient, fixed_gradient
         )
 
+    def last_biases(self) -> list[nn.Parameter]:
+        """That of the gated fusion; without one, those of both branches."""
+        both = ["image_branch.flow.bias", "gradient_branch.flow.bias"]
+        return list(
+            map(self.get_parameter, ["fusion.bottleneck.bias"] if isinstance(self.fusion, GatedFusion) else both)
+        )
+
 
 class SingleBranchNetwork(RegistrationNetwork):
     """The mono-branch baselines of Table 1: «VM» sees the two images, «VM (concat)» their gradient maps as well."""
@@ -117,3 +128,7 @@ class SingleBranchNetwork(RegistrationNetwork):
         moving_gradient, fixed_gradient = gradient_magnitude(moving), gradient_magnitude(fixed)
         displacement = self.branch(torch.cat([moving, fixed, moving_gradient, fixed_gradient], dim=1))
         return Prediction(displacement, moving_gradient=moving_gradient, fixed_gradient=fixed_gradient)
+
+    def last_biases(self) -> list[nn.Parameter]:
+        """That of the branch."""
+        return [self.get_parameter("branch.flow.bias")]

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
 _LARGEST_LOOK = 1_500_000  # voxels; to look at more takes longer than all other steps together
-# What an alignment leaves is about as long as a network errs: the likeliest displacement is then shorter than it says.
-_SHARE = 0.7
+# What a network says on a finer scale than this is as often wrong as right: half of it is nearer to the truth.
+_FINE_VOXELS = 6.0  # standard deviation
+_FINE_SHARE = 0.5
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -241,8 +242,8 @@ def _refined(
 ) -> tuple[Tensor, bool]:
     """Return φ in voxels, refined on the pair, and whether the network's displacement has a part in it.
 
-    Without iterations the network's displacement is taken where it folds nowhere and the pair is more similar with it;
-    after an alignment, a share of it.
+    Without iterations the network's displacement, calmed, is taken where it folds nowhere and the pair is more similar
+    with it.
     """
     from .refinement import DEFAULT_ITERATIONS, dissimilarity, refine, refine_from_two
 
@@ -251,12 +252,25 @@ def _refined(
         return refine(descriptors, iterations, settings.seed, progress=progress), False
     if iterations > 0:
         return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
-    displacement = prediction.displacement * (1.0 if settings.initialization == "none" else _SHARE)
+    displacement = _calmed(prediction.displacement)
     still = displacement.new_zeros(displacement.shape)
     if _folds(displacement):
         return still, False
     of_none, of_network = dissimilarity(descriptors, [still, displacement])
     return (displacement, True) if of_network < of_none else (still, False)
+
+
+def _calmed(displacement: Tensor) -> Tensor:
+    """Return a displacement (1, 3, D, H, W) with `_FINE_SHARE` of what it has on a finer scale than `_FINE_VOXELS`."""
+    import torch
+
+    from ..model import enlarged, shrunk
+
+    coarse = shrunk(displacement, 2) / 2  # in its own voxels
+    image = sitk.GetImageFromArray(coarse[0].movedim(0, -1).cpu().numpy(), isVector=True)
+    smooth = torch.from_numpy(sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, _FINE_VOXELS / 2)))
+    smooth = enlarged(smooth.movedim(-1, 0)[None].to(coarse), displacement.shape[2:], 2)
+    return torch.lerp(smooth, displacement, _FINE_SHARE)
 
 
 def _folds(displacement: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..model import RegistrationNetwork, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
 from .case_table import read_cases
+from .centring import centre
 from .log import Board, ProgressBar, Table, draw_curves
 from .own_files import FileSource
 from .passes import seen_in_step
@@ -26,6 +28,7 @@ from .start import start_network
 from .validation import mean_scores, score
 
 _LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
+_STILL_PAIRS, _LARGEST_STILL = 4, 64  # phantoms to centre a network with, and their size: what it needs is a mean
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -115,6 +118,7 @@ class Trainer:
         self.files = self._own_files()
         self.validation = self._validation_cases() if processes.leads else []
         if processes.leads:  # the others never touch these
+            self.still = self._still_images()
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
         self.board = Board(self.folder / "tensorboard", processes.leads)
@@ -125,8 +129,7 @@ class Trainer:
         s, start, waited = self.settings, time.monotonic(), 0.0
         first, earlier = self.step, self.seconds
         bar = ProgressBar(s.steps, self.step, self.bar)
-        source_device = torch.device("cpu") if s.workers else self.device
-        phantoms = PhantomSource(s.shape, s.zoom, s.shapes_fraction, s.seed, source_device)
+        phantoms = self._phantoms(s.shape, torch.device("cpu") if s.workers else self.device)
         batches = iter(
             loader(
                 Steps(s, phantoms, self.files, self.processes.rank, self.processes.world),
@@ -233,11 +236,11 @@ class Trainer:
     def _validate(self) -> None:
         """Score the network; the leading process only, the others wait."""
         if self.validation:
-            self.network.eval()
+            network = self._centred()
             rows, losses = [], []
             for case in self.validation:
                 case = case.to(self.device)
-                prediction = register_in_passes(self.network, case.moving, case.fixed)
+                prediction = register_in_passes(network, case.moving, case.fixed)
                 losses.append(
                     float(
                         self.objective(
@@ -256,13 +259,13 @@ class Trainer:
             self.board.panel(case.fixed, case.moving, warp(case.moving, prediction.displacement), self.step)
             if not self.best or _goodness(figures) > _goodness(self.best):
                 self.best = {"step": self.step, **figures}
-                self._save_weights("best.pt")
+                self._save_weights(network, "best.pt")
             draw_curves(self.losses, self.scores, self.folder / "curves.svg")
         self.processes.wait()
 
     def _save(self) -> None:
         if self.processes.leads:
-            self._save_weights("last.pt")
+            self._save_weights(self._centred(), "last.pt")
             checkpoint.save(
                 self.folder,
                 {
@@ -278,7 +281,13 @@ class Trainer:
             )
         self.processes.wait()
 
-    def _save_weights(self, name: str) -> None:
+    def _centred(self) -> RegistrationNetwork:
+        """A copy of the network as it is scored and written: without a constant offset."""
+        network = copy.deepcopy(self.network).eval()
+        centre(network, self.still)
+        return network
+
+    def _save_weights(self, network: RegistrationNetwork, name: str) -> None:
         data = "phantoms" if self.settings.data is None else "own files"
         metadata = {
             "steps": self.step,
@@ -288,7 +297,7 @@ class Trainer:
             "validation": {k: v for k, v in self.best.items() if isinstance(v, (int, float))},
         }
         try:
-            save_weights(self.network, self.folder / name, metadata)
+            save_weights(network, self.folder / name, metadata)
         except OSError as error:
             raise InputError(
                 f"The weights {self.folder / name} could not be written ({error}); the checkpoint is intact."
@@ -299,6 +308,16 @@ class Trainer:
         self.optimizer.load_state_dict(stored["optimizer"])
         self.scaler.load_state_dict(stored["scaler"])
         self.step, self.best, self.seconds = stored["step"], stored["best"], stored["seconds"]
+
+    def _phantoms(self, shape: tuple[int, int, int], device: torch.device) -> PhantomSource:
+        s = self.settings
+        return PhantomSource(shape, s.zoom, s.shapes_fraction, s.seed, device)
+
+    def _still_images(self) -> list[torch.Tensor]:
+        """Some images to `centre` the network with."""
+        d, h, w = (min(n, _LARGEST_STILL) for n in self.settings.shape)
+        cases = map(self._phantoms((d, h, w), self.device), range(_STILL_PAIRS))
+        return [image for case in cases for image in (case.fixed, case.moving)]
 
     def _own_files(self) -> FileSource | None:
         s = self.settings
