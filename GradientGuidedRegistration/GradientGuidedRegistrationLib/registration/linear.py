@@ -22,6 +22,7 @@ _FINEST_MM = 2.0
 _SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
 _COARSE_SMOOTHING = 1.5  # where the way is long
 _RIM = 10
+_SMALL_CHANGE = 1e-3  # of a parameter, in radians or mm
 _STARTS_REFINED = 4
 _NEAR_MM = 10.0  # at the corners: two descents from so near each other ended together in all of 14 cases
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
@@ -110,6 +111,16 @@ class Level:
             mask = mask * (sitk.ConstantPad(self.moving_excluded, rim, rim, 0) == 0)
         return moving, mask
 
+    def _physical_shifts(self, transform: sitk.Transform) -> list[float]:
+        """Return how far a unit of each parameter moves the corners of the fixed image, the farthest, squared."""
+        grid, parameters = Grid.of(self.fixed), np.array(transform.GetParameters())
+        changed, scales = transform.__class__(transform), []
+        for change in _SMALL_CHANGE * np.eye(len(parameters)):
+            changed.SetParameters((parameters + change).tolist())
+            shifts = grid.corners_through(changed) - grid.corners_through(transform)
+            scales.append(float((np.linalg.norm(shifts, axis=1).max() / _SMALL_CHANGE) ** 2))
+        return scales
+
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:
         """Return ``start`` after a descent on Mattes' mutual information; ``start`` itself where it leads nowhere."""
         is_affine = isinstance(start, sitk.AffineTransform)
@@ -130,7 +141,10 @@ class Level:
             learningRate=spacing, minStep=0.01 * spacing, numberOfIterations=100, relaxationFactor=0.6,
             gradientMagnitudeTolerance=1e-8,
         )  # fmt: skip
-        method.SetOptimizerScalesFromPhysicalShift()
+        if self.outer is None or self.outer.IsLinear():
+            method.SetOptimizerScalesFromPhysicalShift()
+        else:  # it would look at random points, others each time
+            method.SetOptimizerScales(self._physical_shifts(start))
         transform = start.__class__(start)
         method.SetInitialTransform(transform, inPlace=True)
         if self.outer is not None:

@@ -34,6 +34,8 @@ _LARGEST_LOOK = 1_500_000  # voxels; to look at more takes longer than all other
 # What a network says on a finer scale than this is as often wrong as right: half of it is nearer to the truth.
 _FINE_VOXELS = 6.0  # standard deviation
 _FINE_SHARE = 0.5
+# What an alignment leaves is about as long as a network errs: the likeliest displacement is then shorter than it says.
+_SHARE_ALIGNED = 0.7
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -243,7 +245,7 @@ def _refined(
     """Return φ in voxels, refined on the pair, and whether the network's displacement has a part in it.
 
     Without iterations the network's displacement, calmed, is taken where it folds nowhere and the pair is more similar
-    with it.
+    with it; after an alignment, a share of it.
     """
     from .refinement import DEFAULT_ITERATIONS, dissimilarity, refine, refine_from_two
 
@@ -252,7 +254,7 @@ def _refined(
         return refine(descriptors, iterations, settings.seed, progress=progress), False
     if iterations > 0:
         return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
-    displacement = _calmed(prediction.displacement)
+    displacement = _calmed(prediction.displacement) * (1.0 if settings.initialization == "none" else _SHARE_ALIGNED)
     still = displacement.new_zeros(displacement.shape)
     if _folds(displacement):
         return still, False
