@@ -251,6 +251,16 @@ def test_without_refinement_half_of_what_the_network_says_in_detail_is_taken_and
     assert np.allclose(moved_by[inside], share * expected[inside], atol=0.05)
 
 
+def test_without_refinement_a_thin_grid_is_no_obstacle():
+    """Sixteen thin slices may be fewer than four voxels of the coarse grid on which detail is told from the rest."""
+    full = phantom_images(12, shape=(68, 72, 76), spacing=2.0)
+    fixed = sitk.Image(full["fixed"][:, :, 26:42])
+    fixed.SetSpacing((2.0, 2.0, 0.6))
+    found = register(fixed, full["moving"], Settings(initialization="none", refine=0, spacing=2.0))
+    assert found.quality["working_grid"]["size"][2] < 8
+    assert np.isfinite(sitk.GetArrayViewFromImage(found.field)).all()
+
+
 @pytest.mark.parametrize(("largest", "refine", "looks"), [(10**6, 0, 2), (10**5, 0, 1), (10**6, 4, 1)])
 def test_the_full_resolution_is_looked_at_where_it_is_the_result_and_not_large(
     monkeypatch, phantom, largest, refine, looks

@@ -107,10 +107,9 @@ class DualBranchNetwork(RegistrationNetwork):
 
     def last_biases(self) -> list[nn.Parameter]:
         """That of the gated fusion; without one, those of both branches."""
-        both = ["image_branch.flow.bias", "gradient_branch.flow.bias"]
-        return list(
-            map(self.get_parameter, ["fusion.bottleneck.bias"] if isinstance(self.fusion, GatedFusion) else both)
-        )
+        if isinstance(self.fusion, GatedFusion):
+            return [self.get_parameter("fusion.bottleneck.bias")]
+        return [self.get_parameter(f"{branch}.flow.bias") for branch in ("image_branch", "gradient_branch")]
 
 
 class SingleBranchNetwork(RegistrationNetwork):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 DEFAULT_SPACING_MM = 2.0
 VOXELS_ALONG = 144  # the longest side of a small field of view
 MAXIMUM_VOXELS = 8_000_000
+_FEWEST_TO_SMOOTH = 4  # voxels along an axis that a recursive Gaussian needs
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,17 @@ def in_patient_order(image: sitk.Image) -> sitk.Image:
 
 def antialiased(image: sitk.Image, spacing: float) -> sitk.Image:
     """Smooth ``image`` along the axes that are finer than ``spacing`` mm, so that it can be sampled at ``spacing``."""
-    for axis, own in enumerate(image.GetSpacing()):
-        sigma = 0.5 * np.sqrt(max(spacing**2 - own**2, 0.0))
-        if sigma > 0.4 * own and image.GetSize()[axis] >= 4:
-            image = sitk.RecursiveGaussian(image, sigma=float(sigma), direction=axis)
+    own = np.array(image.GetSpacing())
+    sigmas = 0.5 * np.sqrt(np.maximum(spacing**2 - own**2, 0.0))
+    return smoothed(image, np.where(sigmas > 0.4 * own, sigmas, 0.0).tolist())
+
+
+def smoothed(image: sitk.Image, sigmas: Sequence[float]) -> sitk.Image:
+    """Return an image, of scalars or vectors, through a Gaussian with a standard deviation in mm along each axis.
+
+    An axis with a deviation of 0, or with fewer voxels than the filter can do, is left as it is.
+    """
+    for axis, sigma in enumerate(sigmas):
+        if sigma > 0 and image.GetSize()[axis] >= _FEWEST_TO_SMOOTH:
+            image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
     return image

@@ -114,11 +114,12 @@ class Level:
     def _physical_shifts(self, transform: sitk.Transform) -> list[float]:
         """Return how far a unit of each parameter moves the corners of the fixed image, the farthest, squared."""
         grid, parameters = Grid.of(self.fixed), np.array(transform.GetParameters())
+        there = grid.corners_through(transform)
         changed, scales = transform.__class__(transform), []
         for change in _SMALL_CHANGE * np.eye(len(parameters)):
             changed.SetParameters((parameters + change).tolist())
-            shifts = grid.corners_through(changed) - grid.corners_through(transform)
-            scales.append(float((np.linalg.norm(shifts, axis=1).max() / _SMALL_CHANGE) ** 2))
+            shifts = np.linalg.norm(grid.corners_through(changed) - there, axis=1) / _SMALL_CHANGE
+            scales.append(float(shifts.max() ** 2))
         return scales
 
     def optimized(self, start: sitk.Transform, seed: int) -> sitk.Transform:

@@ -17,7 +17,7 @@ from . import linear as linear_alignment
 from .device import pick_device
 from .fields import assemble, inverse
 from .files import check_content, check_volume
-from .grid import Grid, antialiased, in_patient_order, working_grid
+from .grid import Grid, antialiased, in_patient_order, smoothed, working_grid
 from .intensity import Normalized, normalize
 from .result import Result
 from .settings import Settings
@@ -270,7 +270,7 @@ def _calmed(displacement: Tensor) -> Tensor:
 
     coarse = shrunk(displacement, 2) / 2  # in its own voxels
     image = sitk.GetImageFromArray(coarse[0].movedim(0, -1).cpu().numpy(), isVector=True)
-    smooth = torch.from_numpy(sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, _FINE_VOXELS / 2)))
+    smooth = torch.from_numpy(sitk.GetArrayFromImage(smoothed(image, [_FINE_VOXELS / 2] * 3)))
     smooth = enlarged(smooth.movedim(-1, 0)[None].to(coarse), displacement.shape[2:], 2)
     return torch.lerp(smooth, displacement, _FINE_SHARE)
 
