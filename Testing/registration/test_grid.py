@@ -35,19 +35,21 @@ def test_working_grid_covers_the_field_of_view_to_the_outer_faces(grid):
 
 
 @pytest.mark.parametrize(
-    ("size", "spacing", "expected"),
+    ("size", "spacing", "refined", "network"),
     [
-        ((320, 260, 100), (1.0, 1.0, 2.0), 2.0),  # the usual case
-        ((256, 256, 80), (1.0, 1.0, 2.5), 256 / 144),
-        ((64, 64, 40), (1.0, 1.0, 1.5), 1.0),  # a small field of view: as fine as the image, not finer
-        ((300, 300, 60), (0.1, 0.1, 0.5), 30 / 144),  # a small animal
-        ((100, 100, 100), (4.0, 4.0, 4.0), 4.0),  # a coarse scan
+        ((400, 320, 100), (1.0, 1.0, 2.0), 2.0, 2.0),  # the usual case
+        ((256, 256, 80), (1.0, 1.0, 2.5), (256 * 256 * 200 / (144 * 144 * 128)) ** (1 / 3), 256 / 144),
+        ((128, 144, 144), (1.0, 1.0, 1.0), 1.0, 1.0),  # the volume of the paper: voxel on voxel
+        ((64, 64, 40), (1.0, 1.0, 1.5), 0.8, 1.0),  # a small field of view
+        ((300, 300, 60), (0.1, 0.1, 0.5), 30 / 144 * (144 / 128) ** (1 / 3), 30 / 144),  # a small animal
+        ((100, 100, 100), (4.0, 4.0, 4.0), 3.2, 4.0),  # a coarse scan
     ],
 )
-def test_default_spacing(size, spacing, expected):
+def test_default_spacing(size, spacing, refined, network):
     image = sitk.Image(size, sitk.sitkUInt8)
     image.SetSpacing(spacing)
-    assert working_grid(image).spacing[0] == pytest.approx(expected)
+    assert working_grid(image).spacing[0] == pytest.approx(refined)
+    assert working_grid(image, refined=False).spacing[0] == pytest.approx(network)
 
 
 def test_spacing_obeys_the_memory_budget():

@@ -12,6 +12,7 @@ from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction, build_network
 from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
 from GradientGuidedRegistrationLib.registration.grid import Grid
+from GradientGuidedRegistrationLib.registration.intensity import Normalized
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 PAIR_ALONE = Settings(use_network=False, refine=30)
@@ -230,7 +231,7 @@ def test_without_refinement_half_of_what_the_network_says_in_detail_is_taken_and
     fields = {}
 
     def predicted(network, pair, settings):
-        grid = pipeline.working_grid(phantom["fixed"], settings.spacing)
+        grid = pipeline.working_grid(phantom["fixed"], settings.spacing, refined=False)
         truth = sitk.GetArrayFromImage(grid.resample(phantom["field"]))
         error = 0.1 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(1))
         fields["said"] = torch.from_numpy(grid.vectors_from_lps(truth).astype(np.float32))[None] + error
@@ -272,7 +273,25 @@ def test_the_full_resolution_is_looked_at_where_it_is_the_result_and_not_large(
     monkeypatch.setattr(pipeline, "_load_network", lambda *_: network)
     monkeypatch.setattr(pipeline, "_LARGEST_LOOK", largest)
     register(phantom["fixed"], phantom["moving"], Settings(refine=refine, initialization="none"))
-    assert len(seen) == looks and seen[0] < torch.Size(pipeline.working_grid(phantom["fixed"]).shape)
+    assert len(seen) == looks and seen[0] < torch.Size(pipeline.working_grid(phantom["fixed"], refined=False).shape)
+
+
+def test_a_fixed_image_of_thick_slices_is_read_between_them_by_a_spline():
+    """A wave of 12 mm along slices of 3 mm, read every millimetre: a straight line between slices cuts its crests."""
+
+    def wave(depths: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(0.5 + 0.4 * np.sin(2 * np.pi / 12 * depths)[:, None, None], (len(depths), 24, 24))
+
+    image = sitk.GetImageFromArray(wave(3.0 * np.arange(20)).astype(np.float32))
+    image.SetSpacing((1.0, 1.0, 3.0))
+    whole = Normalized(image, sitk.GetImageFromArray(np.ones((20, 24, 24), np.uint8)))
+    whole.valid.CopyInformation(image)
+    grid = Grid((24, 24, 58), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), image.GetDirection())
+    pair = pipeline._Pair.on(grid, whole, whole, sitk.Transform(3, sitk.sitkIdentity), "cpu")
+    inside = slice(6, -6)
+    expected = wave(np.arange(58.0))[inside]
+    assert np.abs(pair.fixed[0, 0].numpy()[inside] - expected).max() < 0.02
+    assert np.abs(sitk.GetArrayFromImage(grid.resample(image))[inside] - expected).max() > 0.04
 
 
 @pytest.mark.parametrize("factor", [1, 2])

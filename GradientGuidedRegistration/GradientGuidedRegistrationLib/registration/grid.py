@@ -10,7 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 
 DEFAULT_SPACING_MM = 2.0
-VOXELS_ALONG = 144  # the longest side of a small field of view
+# Of small fields of view. A network is as near in voxels as wide as it has seen in training; a refinement is nearer in
+# finer ones, also than those of the image, as descriptors are read between them.
+REFINED_VOXELS = 144 * 144 * 128
+REFINED_FINEST = 0.8  # of the image's finest spacing
+NETWORK_VOXELS_ALONG = 144  # the longest side
 MAXIMUM_VOXELS = 8_000_000
 _FEWEST_TO_SMOOTH = 4  # voxels along an axis that a recursive Gaussian needs
 
@@ -129,19 +133,25 @@ def working_grid(
     spacing: float | None = None,
     maximum_voxels: int = MAXIMUM_VOXELS,
     valid: sitk.Image | None = None,
+    refined: bool = True,
 ) -> Grid:
     """Return an isotropic grid that covers what was measured of ``fixed`` to the voxels' outer faces.
 
-    ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, never finer than the fixed
+    ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, but not much finer than the fixed
     image's own finest spacing, and coarser where the grid would exceed ``maximum_voxels`` (the memory budget).
 
     Args:
         valid: mask (uint8) of the measured voxels of ``fixed``, see `enclosing_grid`; all of them if None.
+        refined: whether the displacement is refined on this grid, or a network's taken as it is.
     """
     whole = _Box.of(fixed) if valid is None else _Box.around(valid)
     if spacing is None:
-        spacing = max(min(DEFAULT_SPACING_MM, whole.extent.max() / VOXELS_ALONG), min(fixed.GetSpacing()))
-        spacing = max(spacing, float((whole.extent.prod() / maximum_voxels) ** (1 / 3)))
+        finest = min(fixed.GetSpacing())
+        if refined:
+            spacing = max(min(DEFAULT_SPACING_MM, whole.spacing(REFINED_VOXELS)), REFINED_FINEST * finest)
+        else:
+            spacing = max(min(DEFAULT_SPACING_MM, whole.extent.max() / NETWORK_VOXELS_ALONG), finest)
+        spacing = max(spacing, whole.spacing(maximum_voxels))
     return whole.grid(spacing)
 
 
@@ -190,6 +200,10 @@ class _Box:
             low, high = (points @ axes).min(0) - half_voxel, (points @ axes).max(0) + half_voxel
             boxes.append(cls(axes @ (low + high) / 2, axes, high - low))
         return min(boxes, key=lambda box: float(box.extent.prod()))
+
+    def spacing(self, voxels: int) -> float:
+        """The spacing (mm) at which the box has so many voxels."""
+        return float((self.extent.prod() / voxels) ** (1 / 3))
 
     def grid(self, spacing: float) -> Grid:
         """The isotropic grid of ``spacing`` mm that covers the box and shares its centre."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 
+from ..evaluation.overlap import box_around, label_boxes
 from .field_of_view import measured
 
 CT_WINDOW_HU = (-200.0, 300.0)  # 0 and 1
@@ -37,6 +38,17 @@ class Normalized:
     def windowed(self) -> sitk.Image:
         """The image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
         return sitk.Clamp(self.image, sitk.sitkFloat32, 0.0, 1.0)
+
+    def cropped(self) -> Normalized:
+        """Return the image without the rim that was not measured, which would shine into it where it is resampled.
+
+        Nothing may be excluded yet.
+        """
+        boxes = label_boxes(self.valid)
+        if not boxes:
+            return self
+        z, y, x = box_around(boxes.values())
+        return replace(self, image=self.image[x, y, z], valid=self.valid[x, y, z])
 
 
 def is_ct(image: sitk.Image) -> bool:

@@ -72,8 +72,8 @@ def register(
         device = pick_device(settings.device)
         network = _load_network(settings, device)
         fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
-        normalized_fixed, normalized_moving = normalize(fixed), normalize(moving)
-        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid)
+        normalized_fixed, normalized_moving = normalize(fixed).cropped(), normalize(moving).cropped()
+        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid, refined=settings.refine != 0)
         normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
         normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
     with run.step("align"):
@@ -171,7 +171,10 @@ class _Pair:
 
         def image(of: Normalized, transform: sitk.Transform | None = None) -> Tensor:
             sampled = antialiased(of.image, grid.spacing[0])
-            return tensor(grid.resample(sampled, transform, default=of.background))
+            # Between slices farther apart than the grid's, linear interpolation blurs what is to be compared.
+            is_coarser = max(of.image.GetSpacing()) > 1.01 * grid.spacing[0]
+            interpolator = sitk.sitkBSpline if is_coarser else sitk.sitkLinear
+            return tensor(grid.resample(sampled, transform, interpolator, of.background))
 
         def mask(of: Normalized, transform: sitk.Transform | None = None) -> Tensor | None:
             values = tensor(grid.resample(of.valid, transform, sitk.sitkNearestNeighbor))

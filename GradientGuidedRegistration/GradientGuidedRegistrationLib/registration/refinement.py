@@ -27,12 +27,12 @@ from .velocity import Lattice, interpolate, smoothing_matrix
 GRADIENT_WEIGHT = 0.25  # α of eq. 2
 INFORMATION_WEIGHT = 0.04  # of mutual information
 BENDING = 0.67  # of second differences of v against first ones
-POINTS_PER_ITERATION = 30_000
-CONTROL_SPACING = 6  # working voxels between control points
+CONTROL_SPACING = 7  # working voxels between control points
 SMOOTHINGS = 1
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
 _MINIMUM_SIZE = 12
 _SUBSETS_COMPARED = 4  # where displacements are compared
+_POINTS_COMPARED = 30_000  # about, in each of them
 _Subset = tuple[int, int, int]  # the first voxel of a regular subset
 _SMALL = 1e-3  # squared differences that count by themselves and not by their root
 
@@ -43,21 +43,24 @@ class Stage:
 
     Attributes:
         shrink: the descriptors are averaged over cubes of this many working voxels.
+        points: about how many voxels an iteration looks at.
         share: its iterations as a multiple of those of the finest stage.
         rate: longest step of a control point, in control steps.
         smoothness: weight of the `roughness` of v.
     """
 
     shrink: int
+    points: int
     share: float
     rate: float
     smoothness: float
 
 
 STAGES = (
-    Stage(shrink=2, share=0.8, rate=0.4, smoothness=1.0),  # after it a network's start has shown what it is worth
-    Stage(shrink=2, share=0.6, rate=0.4, smoothness=1.0),
-    Stage(shrink=1, share=1.0, rate=0.2, smoothness=0.65),
+    # After it a network's start has shown what it is worth.
+    Stage(shrink=2, points=8_000, share=0.8, rate=0.4, smoothness=1.0),
+    Stage(shrink=2, points=8_000, share=0.6, rate=0.4, smoothness=1.0),
+    Stage(shrink=1, points=30_000, share=1.0, rate=0.2, smoothness=0.65),
 )
 DEFAULT_ITERATIONS = 30
 
@@ -203,14 +206,14 @@ def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Te
     Returns:
         Two tensors (1, 1, d, h, w): the mean squared difference of the descriptors, and the product of the masks.
     """
-    problem = _coarsest(descriptors, every_voxel=True)
+    problem = _coarsest(descriptors, points=None)
     seen = problem.seen(shrunk(displacement, problem.shrink), (0, 0, 0))
     return seen.difference.view(1, 1, *problem.shape), seen.weight.view(1, 1, *problem.shape)
 
 
-def _coarsest(descriptors: Descriptors, every_voxel: bool = False) -> _Problem:
+def _coarsest(descriptors: Descriptors, points: int | None = _POINTS_COMPARED) -> _Problem:
     shrink = _fitting_stages(descriptors)[0].shrink
-    return _Problem(descriptors.shrunk(shrink), shrink, seed=0, every_voxel=every_voxel)
+    return _Problem(descriptors.shrunk(shrink), shrink, points)
 
 
 def _fitting_stages(descriptors: Descriptors) -> tuple[Stage, ...]:
@@ -256,7 +259,7 @@ class _Descent:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
         counts = [max(round(self.iterations * stage.share), 1) for stage in stages]
         for number, (stage, count) in enumerate(zip(stages, counts)):
-            problem = _Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, self.seed)
+            problem = _Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, stage.points, self.seed)
             stepped = _part(progress, sum(counts[:number]), sum(counts))
             velocity = _descend(problem, self.lattice, velocity, stage, count, stepped)
         return velocity
@@ -326,9 +329,16 @@ class _Seen(NamedTuple):
 
 
 class _Problem:
-    """The similarity terms on descriptors shrunk by a factor, evaluated on regular subsets of their voxels."""
+    """The similarity terms on descriptors shrunk by a factor, evaluated on regular subsets of their voxels.
 
-    def __init__(self, descriptors: Descriptors, shrink: int, seed: int, every_voxel: bool = False) -> None:
+    Args:
+        descriptors: shrunk already.
+        shrink: by this factor.
+        points: about how many voxels a subset has; None for all.
+        seed: order of the subsets.
+    """
+
+    def __init__(self, descriptors: Descriptors, shrink: int, points: int | None, seed: int = 0) -> None:
         fixed, moving = descriptors.fixed, descriptors.moving
         self.shrink = shrink
         self.shape = tuple(descriptors.shape)
@@ -337,8 +347,8 @@ class _Problem:
         self.moving = moving.sampler
         self.histogram = JointHistogram()
         self.stride = 1
-        if not every_voxel:
-            self.stride = max(1, ceil((self.weight.numel() / POINTS_PER_ITERATION) ** (1 / 3) - 0.1))
+        if points is not None:
+            self.stride = max(1, ceil((self.weight.numel() / points) ** (1 / 3) - 0.1))
         order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
         self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
 
