@@ -31,6 +31,7 @@ def finished_result(inverse: bool) -> Any:
         field=field,
         inverse_field=inverse_field,
         transform=transform,
+        quality={"verdict": "check", "reasons": ["An error of 2.5 mm must be expected.", "Little overlap."]},
         warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0),
     )
 
@@ -68,6 +69,20 @@ def test_result_becomes_nodes_named_after_the_inputs(scene: Any, logic: Any, pai
     warped = sitk.GetArrayFromImage(mrml.image_from_node(nodes.warpedVolume))
     original = sitk.GetArrayFromImage(mrml.image_from_node(moving, before_registration=True))
     assert np.allclose(warped[12, 12, 5:15], original[12, 12, 8:18], atol=1e-5)
+
+
+def test_the_verdict_stays_with_the_nodes_in_a_saved_scene(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
+    """Slicer shows a description wherever it shows a node; one that was chosen for the result gets it too."""
+    fixed, moving = pair
+    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    nodes = logic.addResultToScene(finished_result(inverse=True), fixed, moving, transformNode=chosen)
+    expected = "Check before use. An error of 2.5 mm must be expected. Little overlap."
+    assert nodes.transform is chosen
+    for node in (nodes.transform, nodes.inverseTransform, nodes.warpedVolume):
+        assert node.GetDescription() == expected
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    assert f'description="{expected}"' in scene.GetSceneXMLString()
 
 
 def test_only_what_was_asked_for(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:

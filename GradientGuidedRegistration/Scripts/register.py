@@ -45,7 +45,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
     parser.add_argument("--refine", type=whole_number, metavar="N", help="refinement iterations (30); 0 for none")
-    parser.add_argument("--spacing", type=float, metavar="MM", help="working spacing; about 2 mm by default")
+    parser.add_argument("--spacing", type=float, metavar="MM",
+                        help="working spacing; by default 2 mm, less for a small field of view")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
     parser.add_argument("--label-names", metavar="JSON", help='names of label values, as {"1": "liver"}')

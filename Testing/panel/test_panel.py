@@ -65,6 +65,8 @@ def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
     panel.ui.movingSelector.setCurrentNode(ct)
     assert button.enabled
     assert panel.ui.missingLabel.text == ""
+    assert "Working grid 25 × 25 × 25 at 0.8 mm" in panel.ui.memoryLabel.text
+    parameters.quality = type(parameters.quality).OFF
     assert "Working grid 20 × 20 × 20 at 1.0 mm" in panel.ui.memoryLabel.text
     panel.ui.weightsPathEdit.currentPath = "/no/such/file.pt"
     assert "weights file does not exist" in button.toolTip
@@ -255,7 +257,7 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
     result = filled._parameterNode.movingVolume.GetParentTransformNode()
     assert result is not None, ui.logText.toPlainText()
     spacing = result.GetTransformFromParent().GetDisplacementGrid().GetSpacing()
-    assert spacing == pytest.approx((1.5, 1.5, 1.5))
+    assert spacing == pytest.approx((1.2, 1.2, 1.2))  # half as coarse again as for a refinement
 
 
 def test_input_that_cannot_be_registered_is_told_in_a_sentence(filled: Any, scene: Any) -> None:

@@ -34,6 +34,7 @@ def move_into(source: Any, target: Any) -> Any:
         if target.GetDisplayNode() is None:
             target.CreateDefaultDisplayNodes()
     target.SetAttribute(RESULT_ATTRIBUTE, "1")
+    target.SetDescription(source.GetDescription())
     target.EndModify(was_modifying)
     remove_node(source, source.GetScene())
     return target

@@ -16,6 +16,9 @@ from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 
 
+_VERDICTS = {"good": "Good.", "check": "Check before use.", "poor": "Poor: do not rely on it."}
+
+
 @dataclass(frozen=True)
 class RegisteredNodes:
     """The nodes that one registration added to the scene; None for what was not asked for.
@@ -103,12 +106,20 @@ def add_result(
             )  # fmt: skip
             segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
             _show_like(movingSegmentationNode, segmentation)
+        for node in (transform, inverse, warped, segmentation):
+            if node is not None:
+                node.SetDescription(_verdict(result.quality))
         transform = move_into(transform, transformNode)
         inverse = move_into(inverse, inverseTransformNode)
         warped = move_into(warped, warpedVolumeNode)
         if observe:
             set_registered(movingNode, transform, True)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+
+def _verdict(quality: dict[str, Any]) -> str:
+    """The verdict and its reasons: as the description of a node they stay with it in a saved scene."""
+    return " ".join([_VERDICTS.get(quality.get("verdict", ""), ""), *map(str, quality.get("reasons", ()))]).strip()
 
 
 def _show_like(source: Any, carried: Any) -> None:
