@@ -15,7 +15,6 @@ from .outputs import move_into, set_registered
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 
-
 _VERDICTS = {"good": "Good.", "check": "Check before use.", "poor": "Poor: do not rely on it."}
 
 
