@@ -60,7 +60,7 @@ STAGES = (
     # After it a network's start has shown what it is worth.
     Stage(shrink=2, points=8_000, share=0.8, rate=0.4, smoothness=1.0),
     Stage(shrink=2, points=8_000, share=0.6, rate=0.4, smoothness=1.0),
-    Stage(shrink=1, points=30_000, share=1.0, rate=0.2, smoothness=0.65),
+    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65),
 )
 DEFAULT_ITERATIONS = 30
 
