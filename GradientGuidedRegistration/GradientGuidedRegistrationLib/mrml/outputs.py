@@ -13,7 +13,8 @@ from .transforms import observe_transform
 def move_into(source: Any, target: Any) -> Any:
     """Give `target` the content of `source`, a node of the same class, take `source` out of the scene, return `target`.
 
-    The name, the ID and the place of `target` in the scene stay; None as a target returns `source` as it is.
+    The name, the ID and the place of `target` in the scene stay, its description does not; None as a target returns
+    `source` as it is.
 
     Raises:
         InputError: nodes of different classes.

@@ -10,11 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 
 DEFAULT_SPACING_MM = 2.0
-# Of small fields of view. A network is as near in voxels as wide as it has seen in training; a refinement is nearer in
-# finer ones, also than those of the image, as descriptors are read between them.
+# Of small fields of view a network wants about as many voxels as in its training. A refinement gains from finer ones,
+# even finer than those of the image, because it reads descriptors between them.
+NETWORK_VOXELS_ALONG = 144  # the longest side
 REFINED_VOXELS = 144 * 144 * 128
 REFINED_FINEST = 0.8  # of the image's finest spacing
-NETWORK_VOXELS_ALONG = 144  # the longest side
 MAXIMUM_VOXELS = 8_000_000
 _FEWEST_TO_SMOOTH = 4  # voxels along an axis that a recursive Gaussian needs
 

@@ -171,9 +171,11 @@ class _Pair:
 
         def image(of: Normalized, transform: sitk.Transform | None = None) -> Tensor:
             sampled = antialiased(of.image, grid.spacing[0])
-            # Between slices farther apart than the grid's, linear interpolation blurs what is to be compared.
+            # Between slices farther apart than the grid's, linear interpolation blurs what is to be compared. Of two
+            # slices, all that were measured, ITK's spline makes infinities.
             is_coarser = max(of.image.GetSpacing()) > 1.01 * grid.spacing[0]
-            interpolator = sitk.sitkBSpline if is_coarser else sitk.sitkLinear
+            is_thick = min(of.image.GetSize()) > 3
+            interpolator = sitk.sitkBSpline if is_coarser and is_thick else sitk.sitkLinear
             return tensor(grid.resample(sampled, transform, interpolator, of.background))
 
         def mask(of: Normalized, transform: sitk.Transform | None = None) -> Tensor | None:
