@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.plots import BEFORE_AFTER, box_plot
+from ..registration.trust import VERDICTS
 from ..whole_files import write_bytes
 from . import html
 
@@ -109,7 +110,7 @@ def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
         rows.append(
             [
                 name,
-                "Failed" if case.get("error") else html.VERDICTS.get(_metrics(case).get("verdict", ""), ""),
+                "Failed" if case.get("error") else VERDICTS.get(_metrics(case).get("verdict", ""), ""),
                 *(html.written(_mean(case, when, "dice"), 3) for when in ("before", "after")),
                 *(html.written(_mean(case, when, "asd_mm"), 2) for when in ("before", "after")),
                 *(html.written(_information(case, when), 3) for when in ("before", "after")),

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-VERDICTS = {"good": "Good", "check": "Check before use", "poor": "Poor: do not rely on it"}
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23; background: #fff;

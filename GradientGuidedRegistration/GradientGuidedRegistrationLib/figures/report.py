@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from ..evaluation import WorstBoundary, compare_registered, csv_of, field_metrics, rows_of, seen_part
 from ..evaluation.field import region_mask
 from ..evaluation.plots import BEFORE_AFTER, bar_plot, histogram_plot
+from ..registration.trust import VERDICTS
 from ..whole_files import write_bytes
 from . import html
 from .case import describe_case, render_pages
@@ -93,10 +94,10 @@ def write_report(
 
 def _verdict(quality: Mapping[str, Any]) -> str:
     verdict = quality.get("verdict")
-    if verdict not in html.VERDICTS:
+    if verdict not in VERDICTS:
         return ""
     items = "".join(f"<li>{escape(str(reason))}</li>" for reason in quality.get("reasons", ()))
-    words = escape(html.VERDICTS[verdict])
+    words = escape(VERDICTS[verdict])
     return f'<div class="verdict {verdict}"><strong>{words}</strong>{f"<ul>{items}</ul>" if items else ""}</div>'
 
 

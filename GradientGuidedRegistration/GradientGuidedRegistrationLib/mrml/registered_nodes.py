@@ -8,14 +8,13 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..registration.result import Result
+from ..registration.trust import VERDICTS
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
 from .outputs import move_into, set_registered
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
-
-_VERDICTS = {"good": "Good.", "check": "Check before use.", "poor": "Poor: do not rely on it."}
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def add_result(
 
 def _verdict(quality: dict[str, Any]) -> str:
     """The verdict and its reasons: as the description of a node they stay with it in a saved scene."""
-    return " ".join([_VERDICTS.get(quality.get("verdict", ""), ""), *map(str, quality.get("reasons", ()))]).strip()
+    verdict = quality.get("verdict")
+    return " ".join([f"{VERDICTS[verdict]}.", *quality.get("reasons", ())]) if verdict in VERDICTS else ""
 
 
 def _show_like(source: Any, carried: Any) -> None:

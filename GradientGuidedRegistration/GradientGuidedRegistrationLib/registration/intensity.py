@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation.overlap import box_around, label_boxes
+from ..evaluation.overlap import label_boxes
 from .field_of_view import measured
 
 CT_WINDOW_HU = (-200.0, 300.0)  # 0 and 1
@@ -44,10 +44,10 @@ class Normalized:
 
         Nothing may be excluded yet.
         """
-        boxes = label_boxes(self.valid)
-        if not boxes:
+        box = label_boxes(self.valid).get(1)
+        if box is None:
             return self
-        z, y, x = box_around(boxes.values())
+        z, y, x = box
         return replace(self, image=self.image[x, y, z], valid=self.valid[x, y, z])
 
 

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from .grid import Grid
 
+VERDICTS = {"good": "Good", "check": "Check before use", "poor": "Poor: do not rely on it"}  # in words
 NEIGHBOURHOOD_MM = 16.0  # width of the cube over which descriptors are compared
 GOOD_MM, POOR_MM = 2.0, 4.0  # mean expected error up to which a registration is good, and from which it is poor
 LARGE_MM = 5.0
