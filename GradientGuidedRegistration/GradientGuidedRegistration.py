@@ -562,18 +562,13 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         return mrml.recognize_pair([node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode")])
 
-    def workingGrid(
-        self, fixedNode: Any, spacing: float | None = None, refined: bool = True
-    ) -> tuple[tuple[int, int, int], float]:
-        """Size in voxels (i, j, k) and spacing in mm of the grid on which a volume would be registered.
-
-        `spacing` is the one that is wanted, in mm; None chooses it from the volume, and from whether there is a
-        refinement.
-        """
+    def workingGrid(self, parameters: GradientGuidedRegistrationParameterNode) -> tuple[tuple[int, int, int], float]:
+        """Size in voxels (i, j, k) and spacing in mm of the grid on which what a parameter node names is registered."""
         from types import SimpleNamespace
 
         from GradientGuidedRegistrationLib.registration.grid import working_grid
 
+        fixedNode, settings = parameters.fixedVolume, self.settings(parameters)
         shape = fixedNode.GetImageData().GetDimensions()
         geometry = SimpleNamespace(
             GetSize=lambda: shape,
@@ -581,7 +576,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             GetOrigin=fixedNode.GetOrigin,
             GetDirection=lambda: (1, 0, 0, 0, 1, 0, 0, 0, 1),
         )
-        grid = working_grid(geometry, spacing, refined=refined)
+        grid = working_grid(geometry, settings.spacing, refined=settings.is_refined)
         return grid.size, grid.spacing[0]
 
     def loadPhantom(self, folder: Path) -> dict[str, Any]:

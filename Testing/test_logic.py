@@ -171,6 +171,20 @@ def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(
     assert (again.fixedVolume, again.movingVolume) == pair
 
 
+@pytest.mark.parametrize(("quality", "spacing"), [("OFF", 0.0), ("FAST", 0.0), ("FAST", 1.5)])
+def test_the_grid_that_the_panel_tells_is_the_one_used(
+    scene: Any, logic: Any, module: Any, pair: tuple[Any, Any], quality: str, spacing: float
+) -> None:
+    pytest.importorskip("torch")
+    parameters = logic.getParameterNode()
+    parameters.fixedVolume, parameters.movingVolume = pair
+    parameters.quality, parameters.spacing = module.Quality[quality], spacing
+    parameters.initialization = module.Initialization.NONE
+    size, spacing_mm = logic.workingGrid(parameters)
+    result = logic.registerImages(*(mrml.image_from_node(node) for node in pair), logic.settings(parameters))
+    assert result.quality["working_grid"] == {"size": list(size), "spacing_mm": spacing_mm}
+
+
 def test_panel_says_that_it_needs_the_application(module: Any) -> None:
     with pytest.raises(RuntimeError, match="needs the Slicer application"):
         module.GradientGuidedRegistrationWidget()

@@ -139,7 +139,7 @@ def _fitting(job: Any, task: Task) -> Any:
 
     device = pick_device(job.settings.device)
     check_volume(job.fixed, "fixed image")
-    grid = working_grid(job.fixed, job.settings.spacing, refined=job.settings.refine != 0)
+    grid = working_grid(job.fixed, job.settings.spacing, refined=job.settings.is_refined)
     free = {"cpu": memory.available_memory(), "cuda": _free_on_gpu() if device == "cuda" else None}
     images = job.fixed.GetNumberOfPixels() + job.moving.GetNumberOfPixels()
     plan = memory.plan(int(np.prod(grid.size)), grid.spacing[0], device, free, images)

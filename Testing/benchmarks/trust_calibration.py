@@ -8,7 +8,7 @@ from where they lie; the rigid alignment of the pair as scanned is part of their
 
 Prints, with the shipped coefficients, with those of the even seeds on the odd ones and the other way round, and with
 those of all: the area under the ROC curve for an error above 5 mm, the correlation of the logarithms, true and expected
-mean error of every case, and its verdict.
+mean error of every case, and its verdict. The first one has a table of the verdicts, too: Resources/trust.md.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def main() -> None:
     if options.data is not None:
         cases += [case for number, name in enumerate(STS_CASES) for case in patient(name, 30 + number, options.data)]
     report("as shipped", np.array([trust._CONSTANT, trust._MISMATCH, trust._SIMILARITY]), cases)
+    print(by_verdict(cases))
     even, odd = ([case for case in cases if case.seed % 2 == parity] for parity in (0, 1))
     for name, fitted, tested in (("even on odd", even, odd), ("odd on even", odd, even), ("all", cases, cases)):
         if fitted and tested:
@@ -101,7 +102,7 @@ def measured(
     targets: np.ndarray,
 ) -> Case:
     """Register a pair (fixed, moving); its error is that at points (P, 3), LPS mm, with their true targets."""
-    result = register(*pair, Settings(initialization=initialization, use_network=False, device="cpu"))
+    result = register(*pair, Settings(initialization=initialization, device="cpu"))
     expected = result.expected_error
     assert expected is not None
     indices = [expected.TransformPhysicalPointToContinuousIndex(point) for point in points.tolist()]
@@ -130,6 +131,21 @@ def report(name: str, coefficients: np.ndarray, cases: list[Case]) -> None:
           f"correlation {correlation:.2f}")  # fmt: skip
     for case, values in zip(cases, predicted):
         print(f"    {case.name:<20} true {case.error.mean():5.2f} mm, expected {values.mean():5.2f} mm, {case.verdict}")
+
+
+def by_verdict(cases: list[Case]) -> str:
+    """Return a Markdown table of the mean true errors of the registrations with each verdict."""
+    lines = [
+        "| verdict | registrations | true mean error (mm), median | least to greatest | above 5 mm |",
+        "|---|---|---|---|---|",
+    ]
+    for verdict in trust.VERDICTS:
+        errors = [case.error.mean() for case in cases if case.verdict == verdict]
+        if errors:
+            above = sum(error > trust.LARGE_MM for error in errors)
+            span = f"{min(errors):.2f} to {max(errors):.2f}"
+            lines.append(f"| {verdict} | {len(errors)} | {np.median(errors):.2f} | {span} | {above} |")
+    return "\n".join(lines)
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:

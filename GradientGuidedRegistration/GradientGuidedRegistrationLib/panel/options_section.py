@@ -47,7 +47,7 @@ def memory_text(parameters: Any, logic: Any, setup: Any) -> str:
     fixed, moving = parameters.fixedVolume, parameters.movingVolume
     if any(node is None or node.GetImageData() is None for node in (fixed, moving)):
         return ""
-    size, spacing = logic.workingGrid(fixed, parameters.spacing or None, parameters.quality.value != 0)
+    size, spacing = logic.workingGrid(parameters)
     voxels = sum(node.GetImageData().GetNumberOfPoints() for node in (fixed, moving))
     device = checks.device_of(parameters, setup.devices)
     return checks.memory_text(size, spacing, voxels, device, setup.free_memory())

@@ -60,8 +60,7 @@ class Runner:
         fixed, moving = parameters.fixedVolume, parameters.movingVolume
         run = Run("register", _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))
         run.options["createWarped"] = parameters.createWarped
-        refined = parameters.quality.value != 0
-        run.options["spacing"] = self.logic.workingGrid(fixed, parameters.spacing or None, refined)[1]
+        run.options["spacing"] = self.logic.workingGrid(parameters)[1]
         nodes = {role: getattr(parameters, role) for role in _NODES}
         run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
         try:

@@ -73,7 +73,7 @@ def register(
         network = _load_network(settings, device)
         fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
         normalized_fixed, normalized_moving = normalize(fixed).cropped(), normalize(moving).cropped()
-        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid, refined=settings.refine != 0)
+        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid, refined=settings.is_refined)
         normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
         normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
     with run.step("align"):
@@ -234,7 +234,7 @@ def _predicted(network, pair: _Pair, settings: Settings):
 
     with torch.no_grad():
         images = (image.clamp(0, 1) for image in (pair.moving, pair.fixed))
-        is_wanted = settings.refine == 0 and pair.fixed.numel() <= _LARGEST_LOOK
+        is_wanted = not settings.is_refined and pair.fixed.numel() <= _LARGEST_LOOK
         return register_in_passes(network, *images, to_full_resolution=is_wanted)
 
 

@@ -70,6 +70,11 @@ class Settings:
         if self.spacing is not None and not 0.05 <= self.spacing <= 20:
             raise InputError(f"The working spacing is {self.spacing:g} mm; give 0.05 to 20 mm.")
 
+    @property
+    def is_refined(self) -> bool:
+        """Whether the displacement is refined on the pair, or a network's taken as it is."""
+        return self.refine != 0
+
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:

@@ -71,7 +71,7 @@ def _registered(pair: LabelledPair, settings: EvaluationSettings, **options) -> 
     chosen = Settings(initialization=settings.initialization, device=settings.device, **options)
     start = time.perf_counter()
     result = register(pair.fixed, pair.moving, chosen)
-    is_used = chosen.refine != 0 or result.quality["network_used"]
+    is_used = chosen.is_refined or result.quality["network_used"]
     return Outcome(result.field, time.perf_counter() - start, is_used)
 
 
