@@ -173,7 +173,9 @@ def _register(request, quiet: bool) -> dict[str, Any]:
 
 
 def _summary(metrics: dict[str, Any]) -> str:
-    """A short table of what was measured."""
+    """A short table of what was measured, and the verdict."""
+    from GradientGuidedRegistrationLib.registration.trust import VERDICTS
+
     lines = []
     if "labels" in metrics:
         lines.append(f"{'label':<24}{'Dice before':>12}{'after':>8}{'ASD mm before':>15}{'after':>8}")
@@ -188,8 +190,13 @@ def _summary(metrics: dict[str, Any]) -> str:
     lines.append(f"displacement            {moved['mean']:.1f} mm mean, {moved['max']:.1f} mm largest")
     folding, smallest = metrics["folding_percent"], metrics["jacobian_min"]
     lines.append(f"folding                 {folding:.3f} % (smallest Jacobian {smallest:.2f})")
+    if "inverse_residual_mm" in metrics:
+        residual = metrics["inverse_residual_mm"]
+        lines.append(f"inverse                 off by {residual['mean']:.3f} mm mean, {residual['p99']:.3f} mm p99")
     lines.append(f"network                 {_network(metrics)}")
     lines.append(f"time                    {metrics['seconds']['total']:.0f} s on {metrics['device']}")
+    lines.append(f"verdict                 {VERDICTS[metrics['verdict']]}")
+    lines += [f"{'':<24}{reason}" for reason in metrics["reasons"]]
     return "\n".join(lines)
 
 

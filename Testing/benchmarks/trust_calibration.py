@@ -7,8 +7,9 @@ take part. With FOLDER (see known_warps.py) pairs of patients that are warped an
 from where they lie; the rigid alignment of the pair as scanned is part of their truth.
 
 Prints, with the shipped coefficients, with those of the even seeds on the odd ones and the other way round, and with
-those of all: the area under the ROC curve for an error above 5 mm, the correlation of the logarithms, true and expected
-mean error of every case, and its verdict. The first one has a table of the verdicts, too: Resources/trust.md.
+those of all: the area under the ROC curve for an error above 5 mm, the correlation of the logarithms over all cases and
+within one, true and expected mean error of every case, and its verdict. With the shipped ones, a table of the verdicts,
+too, as in Resources/trust.md.
 """
 
 from __future__ import annotations
@@ -126,11 +127,16 @@ def fit(cases: list[Case]) -> np.ndarray:
 def report(name: str, coefficients: np.ndarray, cases: list[Case]) -> None:
     predicted = [np.exp(case.features @ coefficients) - 0.3 for case in cases]
     true, expected = np.hstack([case.error for case in cases]), np.hstack(predicted)
-    correlation = np.corrcoef(np.log(true + 0.3), np.log(expected + 0.3))[0, 1]
+    within = [correlation(case.error, values) for case, values in zip(cases, predicted)]
     print(f"{name}: coefficients {coefficients.round(3)}, AUC {auc(expected, true > trust.LARGE_MM):.3f}, "
-          f"correlation {correlation:.2f}")  # fmt: skip
+          f"correlation {correlation(true, expected):.2f}, within a case {np.mean(within):.2f}")  # fmt: skip
     for case, values in zip(cases, predicted):
         print(f"    {case.name:<20} true {case.error.mean():5.2f} mm, expected {values.mean():5.2f} mm, {case.verdict}")
+
+
+def correlation(true: np.ndarray, expected: np.ndarray) -> float:
+    """Return the correlation of the logarithms of errors in mm."""
+    return float(np.corrcoef(np.log(true + 0.3), np.log(expected + 0.3))[0, 1])
 
 
 def by_verdict(cases: list[Case]) -> str:

@@ -56,8 +56,9 @@ def test_everything_at_once(case, tmp_path, scripts):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "mutual information" in done.stdout
     metrics = json.loads((out / "m.json").read_text(encoding="utf-8"))
+    assert {"mutual", "folding", "inverse", "verdict"} <= {line.split()[0] for line in done.stdout.splitlines()}
+    assert all(reason in done.stdout for reason in metrics["reasons"])
     assert 0.3 < metrics["mean"]["before"]["dice"] < 1 and 0.3 < metrics["mean"]["after"]["dice"] < 1
     assert metrics["mutual_information"]["after"] > metrics["mutual_information"]["before"]
     for row in metrics["labels"].values():

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from ..evaluation import field_transform
 from .grid import MAXIMUM_VOXELS, Grid
 
-_POLISHING = 3
+_POLISHING = 2
 _SLOPE = 1.3  # the margin is this much wider than the field at its border is long, so that fading out does not fold
 
 
