@@ -139,6 +139,16 @@ def test_covering_obeys_the_memory_budget(grid):
     assert np.allclose(wide.point(before), small.origin)
 
 
+@pytest.mark.parametrize(("stride", "first"), [(1, 0), (2, 1), (3, 1)])
+def test_every_third_point(grid, stride, first):
+    indices = [range(first, n, stride) for n in grid.size]
+    part = grid.every(stride, first)
+    assert part.size == tuple(map(len, indices)) and part.direction == grid.direction
+    for end in (0, -1):
+        expected = grid.point(np.array([axis[end] for axis in indices]))
+        assert np.allclose(part.point(np.zeros(3) if end == 0 else np.array(part.size) - 1), expected)
+
+
 @pytest.mark.parametrize("factor", [1, 2, 3, 16])
 @pytest.mark.parametrize("size", [256, 257, 271])
 def test_shrunk_has_the_cubes_centres_also_where_the_last_cubes_are_not_whole(grid, size, factor):

@@ -14,6 +14,7 @@ from GradientGuidedRegistrationLib.registration.joint import JointHistogram
 from GradientGuidedRegistrationLib.registration.refinement import (
     STAGES,
     Descriptors,
+    hold,
     refine,
     refine_from_two,
     roughness,
@@ -264,3 +265,23 @@ def test_progress_rises_to_one_and_can_stop(warped_pair):
 
     with pytest.raises(KeyboardInterrupt):
         refine(Descriptors.of(fixed, moving), 4, progress=stop)
+
+
+@pytest.mark.parametrize("points", [100, 10**6])
+def test_a_pair_holds_a_displacement_along_the_axes_that_it_tells(monkeypatch, points):
+    """Of layers along one axis a push along the others changes nothing, at all voxels or at a subset of them."""
+    monkeypatch.setattr(refinement, "_POINTS_PUSHED", points)
+    layers = random(1, 1, 1, 31, 1).expand(1, 1, 28, 31, 34).contiguous()
+    rise, weight, shrink, stride = hold(Descriptors.of(layers, 1 - layers), torch.zeros(1, 3, 28, 31, 34), push=3.0)
+    there = [range(stride // 2, -(-n // shrink), stride) for n in (28, 31, 34)]
+    assert (stride > 1) == (points == 100) and weight.shape == rise.shape[1:] == tuple(map(len, there))
+    inner = rise[:, 1:-1, 1:-1, 1:-1]
+    assert inner[1].mean() > 0.01 and inner[[0, 2]].abs().max() < 1e-5
+
+
+def test_a_wrong_displacement_is_not_held(warped_pair):
+    fixed, moving, truth = warped_pair
+    right, wrong = (
+        hold(Descriptors.of(fixed, moving), displacement, push=2.0) for displacement in (truth, truth + 8.0)
+    )
+    assert right.rise.mean() > 2 * wrong.rise.mean()

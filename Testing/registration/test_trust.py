@@ -7,13 +7,13 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.registration import Settings, register
-from GradientGuidedRegistrationLib.registration.trust import Mismatch, expected_error, judged
+from GradientGuidedRegistrationLib.registration.trust import Held, expected_error, judged
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 
-def mismatch(grid, values=0.05) -> Mismatch:
+def held(grid, rise=0.1) -> Held:
     ones = np.ones(grid.shape, np.float32)
-    return Mismatch(values * ones, ones, ones > 0, grid)
+    return Held(rise * np.ones((3, *grid.shape), np.float32), ones, ones > 0, grid)
 
 
 def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0) -> dict:
@@ -22,26 +22,27 @@ def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0) -> dict
 
 
 def verdict(grid, information=1.0, **figures) -> tuple[str, str]:
-    found = mismatch(grid)
+    found = held(grid)
     word, reasons = judged(expected_error(found, information), found, quality(**figures))
     return word, " ".join(reasons)
 
 
-def test_expected_error_lies_on_its_grid_and_rises_with_the_mismatch(grid):
-    low, high = (sitk.GetArrayFromImage(expected_error(mismatch(grid, v), 0.9)) for v in (0.08, 0.2))
+def test_expected_error_lies_on_its_grid_and_falls_with_the_rise(grid):
+    high, low = (sitk.GetArrayFromImage(expected_error(held(grid, rise), 0.9)) for rise in (0.02, 0.1))
     assert low.shape == grid.shape and 0 < low.max() < high.min()
-    assert expected_error(mismatch(grid), 0.9).GetDirection() == pytest.approx(grid.direction)
+    assert expected_error(held(grid), 0.9).GetDirection() == pytest.approx(grid.direction)
 
 
-def test_expected_error_rises_where_the_pair_differs(grid):
-    found = mismatch(grid)
-    found.values[:4] = 0.5
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_expected_error_is_large_where_one_axis_is_not_told(grid, axis):
+    found = held(grid)
+    found.rise[axis, :4] = -0.01
     error = sitk.GetArrayFromImage(expected_error(found, 0.9))
     assert error[0].min() > error[-1].max()
 
 
 def test_nothing_measured_takes_the_mean(grid):
-    found = mismatch(grid)
+    found = held(grid)
     found.weight[:] = 0
     found.weight[-1] = 1
     error = sitk.GetArrayFromImage(expected_error(found, 0.9))
@@ -61,7 +62,7 @@ def test_verdicts(grid):
 
 
 def test_without_overlap(grid):
-    found = mismatch(grid)
+    found = held(grid)
     found.weight[:] = 0
     word, reasons = judged(expected_error(found, 1.0), found, quality())
     assert word == "poor" and "do not overlap" in reasons[0]

@@ -117,6 +117,12 @@ class Grid:
         origin = tuple(self.point(np.full(3, (factor - 1) / 2)))
         return replace(self, size=(i, j, k), spacing=spacing, origin=origin)
 
+    def every(self, stride: int, first: int) -> Grid:
+        """Return the grid of every ``stride``-th point along each axis, from the point ``first`` on."""
+        i, j, k = (-(-(n - first) // stride) for n in self.size)
+        spacing = (self.spacing[0] * stride, self.spacing[1] * stride, self.spacing[2] * stride)
+        return replace(self, size=(i, j, k), spacing=spacing, origin=tuple(self.point(np.full(3, first))))
+
     def vectors_to_lps(self, displacement: np.ndarray) -> np.ndarray:
         """Turn displacements (3, D, H, W) in voxels, array order, into vectors (D, H, W, 3) in LPS mm."""
         matrix = self.axes * np.array(self.spacing)  # column a: the LPS step of one voxel along axis a of (i, j, k)

@@ -21,7 +21,7 @@ from .grid import Grid, antialiased, in_patient_order, smoothed, working_grid
 from .intensity import Normalized, normalize
 from .result import Result
 from .settings import Settings
-from .trust import Mismatch, expected_error, judged
+from .trust import PUSH_MM, Held, expected_error, judged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ def register(
         refined, network_used = _refined(
             descriptors, prediction, settings, lambda fraction: run.report("refine", fraction)
         )
-        difference, overlap = _mismatch(descriptors, refined, pair.fixed, grid), pair.overlap()
+        held, overlap = _held(descriptors, refined, pair.fixed, grid), pair.overlap()
         del descriptors, pair  # a gigabyte or two that an inverse may need
     with run.step("assemble"):
         parts = (grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
@@ -99,8 +99,8 @@ def register(
         if residual is not None:
             quality["inverse_residual_mm"] = residual
         quality["overlap"] = overlap
-        error = expected_error(difference, quality["mutual_information"]["after"])
-        quality["verdict"], quality["reasons"] = judged(error, difference, quality)
+        error = expected_error(held, quality["mutual_information"]["after"])
+        quality["verdict"], quality["reasons"] = judged(error, held, quality)
         quality["network"] = getattr(network, "name", None)
         quality["network_used"] = network_used
     run.progress("done", 1.0)
@@ -286,15 +286,15 @@ def _folds(displacement: Tensor) -> bool:
     return float(jacobian_determinant(displacement).min()) <= 0
 
 
-def _mismatch(descriptors, displacement, fixed, grid: Grid) -> Mismatch:
+def _held(descriptors, displacement, fixed, grid: Grid) -> Held:
     from ..model import shrunk
-    from .refinement import mismatch
+    from .refinement import hold
 
-    values, weight = mismatch(descriptors, displacement)
-    coarse_grid = grid.shrunk(tuple(values.shape[2:]))
-    coarse = shrunk(fixed.clamp(0, 1), round(coarse_grid.spacing[0] / grid.spacing[0]))
-    arrays = (volume[0, 0].cpu().numpy() for volume in (values, weight, coarse > 0.5 * coarse.mean()))
-    return Mismatch(*arrays, coarse_grid)
+    rise, weight, factor, stride = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
+    coarse, first = shrunk(fixed.clamp(0, 1), factor), stride // 2
+    tissue = (coarse > 0.5 * coarse.mean())[0, 0, first::stride, first::stride, first::stride]
+    where = grid.shrunk(tuple(coarse.shape[2:])).every(stride, first)
+    return Held(*(volume.cpu().numpy() for volume in (rise, weight, tissue)), where)
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:

@@ -33,6 +33,7 @@ CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason 
 _MINIMUM_SIZE = 12
 _SUBSETS_COMPARED = 4  # where displacements are compared
 _POINTS_COMPARED = 30_000  # about, in each of them
+_POINTS_PUSHED = 40_000  # where it is asked how firmly they hold
 _Subset = tuple[int, int, int]  # the first voxel of a regular subset
 _SMALL = 1e-3  # squared differences that count by themselves and not by their root
 
@@ -195,23 +196,41 @@ def dissimilarity(descriptors: Descriptors, displacements: list[Tensor]) -> list
     return [of(displacement) for displacement in displacements]
 
 
-@torch.no_grad()
-def mismatch(descriptors: Descriptors, displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how much the pair differs at each voxel of the coarsest stage, and how much that voxel counts.
+class Hold(NamedTuple):
+    """How firmly the pair holds a displacement, at every ``stride``-th voxel of a stage, from ``stride // 2`` on.
 
-    Args:
-        descriptors: of the pair.
-        displacement: (1, 3, D, H, W) in voxels.
-
-    Returns:
-        Two tensors (1, 1, d, h, w): the mean squared difference of the descriptors, and the product of the masks.
+    rise: of the mean squared difference of the descriptors when the displacement is pushed off along D, H and W, the
+        mean of both ways (3, d, h, w); near 0, or below it, where the pair does not tell.
+    weight: the product of the masks (d, h, w).
+    shrink: of the stage.
     """
-    problem = _coarsest(descriptors, points=None)
-    seen = problem.seen(shrunk(displacement, problem.shrink), (0, 0, 0))
-    return seen.difference.view(1, 1, *problem.shape), seen.weight.view(1, 1, *problem.shape)
+
+    rise: Tensor
+    weight: Tensor
+    shrink: int
+    stride: int
 
 
-def _coarsest(descriptors: Descriptors, points: int | None = _POINTS_COMPARED) -> _Problem:
+@torch.no_grad()
+def hold(descriptors: Descriptors, displacement: Tensor, push: float) -> Hold:
+    """Return how firmly the pair holds a displacement (1, 3, D, H, W) in voxels against a push of so many voxels."""
+    problem = _coarsest(descriptors, _POINTS_PUSHED)
+    subset = (problem.stride // 2,) * 3
+    coarse = shrunk(displacement, problem.shrink)[(..., *problem.chosen(subset))]
+    still = problem.seen(coarse, subset)
+
+    def risen(axis: int) -> Tensor:
+        off = coarse.new_zeros(1, 3, 1, 1, 1)
+        off[0, axis] = push
+        there, back = (problem.seen(coarse + pushed, subset).difference for pushed in (off, -off))
+        return (there + back) / 2 - still.difference
+
+    shape = coarse.shape[2:]
+    rise = torch.stack([risen(axis).view(shape) for axis in range(3)])
+    return Hold(rise, still.weight.view(shape), problem.shrink, problem.stride)
+
+
+def _coarsest(descriptors: Descriptors, points: int = _POINTS_COMPARED) -> _Problem:
     shrink = _fitting_stages(descriptors)[0].shrink
     return _Problem(descriptors.shrunk(shrink), shrink, points)
 
@@ -334,11 +353,11 @@ class _Problem:
     Args:
         descriptors: shrunk already.
         shrink: by this factor.
-        points: about how many voxels a subset has; None for all.
+        points: about how many voxels a subset has.
         seed: order of the subsets.
     """
 
-    def __init__(self, descriptors: Descriptors, shrink: int, points: int | None, seed: int = 0) -> None:
+    def __init__(self, descriptors: Descriptors, shrink: int, points: int, seed: int = 0) -> None:
         fixed, moving = descriptors.fixed, descriptors.moving
         self.shrink = shrink
         self.shape = tuple(descriptors.shape)
@@ -346,9 +365,7 @@ class _Problem:
         self.weight = fixed.weight()[0, 0]
         self.moving = moving.sampler
         self.histogram = JointHistogram()
-        self.stride = 1
-        if points is not None:
-            self.stride = max(1, ceil((self.weight.numel() / points) ** (1 / 3) - 0.1))
+        self.stride = max(1, ceil((self.weight.numel() / points) ** (1 / 3) - 0.1))
         order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
         self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
 

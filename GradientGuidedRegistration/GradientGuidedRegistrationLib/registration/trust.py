@@ -1,8 +1,9 @@
 """How far a registration can be trusted: the error it expects of itself, place by place, and one verdict with reasons.
 
 The expected error is a power law of two measurements, fitted to registrations with a known truth, failed ones among
-them: how much the descriptors of the pair differ around a place, and how much mutual information the pair has after
-registration. The first says where within a pair, the second how well the pair fits as a whole.
+them: how much more the descriptors of the pair differ around a place when the displacement is pushed off, and how much
+mutual information the pair has after registration. The first says where within a pair, the second how well the pair
+fits as a whole.
 """
 
 from __future__ import annotations
@@ -13,65 +14,70 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import Grid
+from .grid import Grid, smoothed
 
 VERDICTS = {"good": "Good", "check": "Check before use", "poor": "Poor: do not rely on it"}  # in words
-NEIGHBOURHOOD_MM = 16.0  # width of the cube over which descriptors are compared
+NEIGHBOURHOOD_MM = 5.0  # standard deviation of the Gaussian over which descriptors are compared
+PUSH_MM = 6.0  # about the error of a registration that is to be looked at
 GOOD_MM, POOR_MM = 2.0, 4.0  # mean expected error up to which a registration is good, and from which it is poor
 LARGE_MM = 5.0
 _LARGE_SHARE = 0.1  # of the overlap that may expect a large error in a good registration
 _OVERLAP = 0.5  # of the fixed field of view
 _FOLDING_PERCENT = 0.1
-# log(error + 0.3 mm) = _CONSTANT + _MISMATCH log(mismatch + 0.02) + _SIMILARITY log(mutual information + 0.05)
-_CONSTANT, _MISMATCH, _SIMILARITY = 1.97, 0.49, -1.48
+_LEAST_RISE = 0.005  # what is less tells as little
+# log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _SIMILARITY log(information + 0.05)
+_CONSTANT, _DOUBT, _SIMILARITY = -1.23, 0.395, -2.21
+_LARGEST_MM = 30.0  # about the largest error that it was fitted to
 
 
-class Mismatch(NamedTuple):
-    """What `refinement.mismatch` measured, with its place.
+class Held(NamedTuple):
+    """What `refinement.hold` measured, with its place.
 
-    values: mean squared difference of the descriptors (D, H, W).
+    rise: of the difference of the descriptors when the displacement is pushed off along each axis (3, D, H, W).
     weight: 0 where it was not measured, outside the masks and the fields of view (D, H, W).
     tissue: whether something other than air is to be seen in the fixed image (D, H, W).
     grid: where it was measured.
     """
 
-    values: np.ndarray
+    rise: np.ndarray
     weight: np.ndarray
     tissue: np.ndarray
     grid: Grid
 
 
-def expected_error(mismatch: Mismatch, mutual_information: float) -> sitk.Image:
-    """Return the error in mm that a registration must be expected to have, float32 on the grid of ``mismatch``.
+def expected_error(held: Held, mutual_information: float) -> sitk.Image:
+    """Return the error in mm, 0 to 30, that a registration must be expected to have, float32 on the grid of ``held``.
 
-    Where nothing was measured nearby, the mean mismatch of the pair stands in.
+    It is large where the pair hardly tells along one axis at least. Where nothing was measured nearby, the mean of the
+    pair stands in.
 
     Args:
-        mismatch: after the registration.
+        held: after the registration.
         mutual_information: of the pair after the registration, in nats, see `linear.Level`.
 
     """
-    values, weight, _, grid = mismatch
-    radius = max(round((NEIGHBOURHOOD_MM / grid.spacing[0] - 1) / 2), 1)
-    sums, counts = (
-        sitk.GetArrayFromImage(sitk.BoxMean(grid.image(array.astype(np.float32)), [radius] * 3))
-        for array in (values * weight, weight)
-    )
-    average = float((values * weight).sum() / max(weight.sum(), 1e-6))
-    local = (np.maximum(sums, 0) + 0.01 * average) / (counts + 0.01)
+    rise, weight, _, grid = held
+
+    def around(values: np.ndarray) -> np.ndarray:
+        return sitk.GetArrayFromImage(smoothed(grid.image(values.astype(np.float32)), [NEIGHBOURHOOD_MM] * 3))
+
+    counts, total = np.maximum(around(weight), 0), max(weight.sum(), 1e-6)
+    local = [(around(values * weight) + 0.01 * (values * weight).sum() / total) / (counts + 0.01) for values in rise]
+    doubt = sum(1 / (np.maximum(values, 0) + _LEAST_RISE) for values in local)
     level = _CONSTANT + _SIMILARITY * log(max(mutual_information, 0.0) + 0.05)
-    return grid.image(np.maximum(np.exp(level + _MISMATCH * np.log(local + 0.02)) - 0.3, 0.0).astype(np.float32))
+    error = np.exp(level + _DOUBT * np.log(doubt)) - 0.3
+    return grid.image(error.clip(0, _LARGEST_MM).astype(np.float32))
 
 
-def judged(error: sitk.Image, mismatch: Mismatch, quality: dict) -> tuple[str, list[str]]:
+def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]]:
     """Return the verdict "good", "check" or "poor", and its reasons as sentences.
 
     Args:
         error: the expected error in mm.
-        mismatch: what it was reckoned from; tissue that both images show counts.
+        held: what it was reckoned from; tissue that both images show counts.
         quality: figures of the registration: "mutual_information", "overlap" and "folding_percent".
     """
-    inside = sitk.GetArrayViewFromImage(error)[(mismatch.weight > 0.5) & mismatch.tissue]
+    inside = sitk.GetArrayViewFromImage(error)[(held.weight > 0.5) & held.tissue]
     if inside.size == 0:
         return "poor", ["The images do not overlap after registration."]
     mean, high = float(inside.mean()), float(np.percentile(inside, 95))
