@@ -10,10 +10,10 @@ import torch
 
 from GradientGuidedRegistrationLib.model import gradient_magnitude, jacobian_determinant, mind_ssc, shrunk, warp
 from GradientGuidedRegistrationLib.registration import refinement
+from GradientGuidedRegistrationLib.registration.descriptors import GRADIENT_WEIGHT, Descriptors
 from GradientGuidedRegistrationLib.registration.joint import JointHistogram
 from GradientGuidedRegistrationLib.registration.refinement import (
     STAGES,
-    Descriptors,
     hold,
     refine,
     refine_from_two,
@@ -198,7 +198,7 @@ def test_descriptors_are_those_of_the_image_and_root_alpha_times_those_of_its_gr
     coarse, coarse_mask = described.shrunk(2), None if mask is None else shrunk(mask, 2)
     assert torch.equal(coarse.fixed.features[:, :12], shrunk(described.fixed.features, 2))
     edges = mind_ssc(shrunk(gradient_magnitude(image), 2), mask=coarse_mask)
-    assert torch.equal(coarse.fixed.features[:, 12:], refinement.GRADIENT_WEIGHT**0.5 * edges)
+    assert torch.equal(coarse.fixed.features[:, 12:], GRADIENT_WEIGHT**0.5 * edges)
     assert coarse is described.shrunk(2)
 
 

@@ -26,7 +26,7 @@ from .trust import PUSH_MM, Held, expected_error, judged
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .refinement import Descriptors
+    from .descriptors import Descriptors
 
 Progress = Callable[[str, float], None]
 _DEFAULTS = Settings()
@@ -239,7 +239,7 @@ def _predicted(network, pair: _Pair, settings: Settings):
 
 
 def _described(pair: _Pair) -> Descriptors:
-    from .refinement import Descriptors
+    from .descriptors import Descriptors
 
     return Descriptors.of(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)
 

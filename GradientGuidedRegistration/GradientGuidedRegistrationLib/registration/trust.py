@@ -86,7 +86,7 @@ def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]
     poor, check = [], []
     size = f"An error of {mean:.1f} mm on average and {high:.1f} mm in places must be expected"
     if mean >= POOR_MM:
-        poor.append(f"{size}: the images hardly fit each other.")
+        poor.append(f"{size}: the images hardly fit each other, or do not show it.")
     elif mean >= GOOD_MM or large > _LARGE_SHARE:
         check.append(f"{size}.")
     if information["after"] < 0.98 * information["before"]:
