@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction, build_network
-from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, register
+from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, refinement, register
+from GradientGuidedRegistrationLib.registration.descriptors import Descriptors
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.registration.intensity import Normalized
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
@@ -308,3 +309,26 @@ def test_fields_of_the_branches_are_in_millimetres_on_the_grid_they_were_seen_on
     assert found["image_field"].GetSpacing() == (1.5 * factor,) * 3
     assert np.allclose(found["image_field"].GetPixel(3, 4, 5), 1.5 * factor * grid.axes[:, 2], atol=1e-5)
     assert np.allclose(found["gradient_field"].GetPixel(3, 4, 5), 0)
+
+
+@pytest.mark.parametrize("points", [300, 10**6])
+def test_what_the_expected_error_is_reckoned_from_lies_where_it_was_measured(monkeypatch, points):
+    """Tissue begins at a plane askew to an oblique grid, at all voxels of the coarse stage or at a subset of them."""
+    monkeypatch.setattr(refinement, "_POINTS_PUSHED", points)
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.4)
+    grid = Grid((53, 47, 58), (1.5, 1.5, 1.5), (-30.0, 12.0, 40.0), turn.GetMatrix())
+
+    slope = np.array([0.010, 0.0075, -0.005])
+
+    def ramp(on: Grid) -> np.ndarray:
+        k, j, i = np.meshgrid(*(np.arange(n) for n in on.shape), indexing="ij")
+        there = np.array(on.origin) + np.stack([i, j, k], -1) * on.spacing @ on.axes.T
+        return ((there - grid.center) @ slope + 0.5).astype(np.float32)
+
+    image = torch.from_numpy(ramp(grid))[None, None]
+    held = pipeline._held(Descriptors.of(image, image), torch.zeros(1, 3, *grid.shape), image, grid)
+    assert held.tissue.shape == held.weight.shape == held.rise.shape[1:] == held.grid.shape
+    away = ramp(held.grid) - 0.25  # half the mean
+    clear = np.abs(away) > 0.25 * held.grid.spacing[0] * np.linalg.norm(slope)
+    assert 0.05 < (away > 0).mean() < 0.95
+    assert np.array_equal(held.tissue[clear], (away > 0)[clear])

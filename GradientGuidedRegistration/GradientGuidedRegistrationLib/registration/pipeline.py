@@ -290,10 +290,10 @@ def _held(descriptors, displacement, fixed, grid: Grid) -> Held:
     from ..model import shrunk
     from .refinement import hold
 
-    rise, weight, factor, stride = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
-    coarse, first = shrunk(fixed.clamp(0, 1), factor), stride // 2
-    tissue = (coarse > 0.5 * coarse.mean())[0, 0, first::stride, first::stride, first::stride]
-    where = grid.shrunk(tuple(coarse.shape[2:])).every(stride, first)
+    rise, weight, factor, taken = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
+    coarse = shrunk(fixed.clamp(0, 1), factor)
+    tissue = (coarse > 0.5 * coarse.mean())[0, 0, taken, taken, taken]
+    where = grid.shrunk(tuple(coarse.shape[2:])).every(taken.step, taken.start)
     return Held(*(volume.cpu().numpy() for volume in (rise, weight, tissue)), where)
 
 

@@ -131,25 +131,27 @@ def dissimilarity(descriptors: Descriptors, displacements: list[Tensor]) -> list
 
 
 class Hold(NamedTuple):
-    """How firmly the pair holds a displacement, at every ``stride``-th voxel of a stage, from ``stride // 2`` on.
+    """How firmly the pair holds a displacement, at a regular subset of the voxels of a stage.
 
     rise: of the mean squared difference of the descriptors when the displacement is pushed off along D, H and W, the
         mean of both ways (3, d, h, w); near 0, or below it, where the pair does not tell.
     weight: the product of the masks (d, h, w).
     shrink: of the stage.
+    taken: which of its voxels along each axis.
     """
 
     rise: Tensor
     weight: Tensor
     shrink: int
-    stride: int
+    taken: slice
 
 
 @torch.no_grad()
 def hold(descriptors: Descriptors, displacement: Tensor, push: float) -> Hold:
     """Return how firmly the pair holds a displacement (1, 3, D, H, W) in voxels against a push of so many voxels."""
     problem = _coarsest(descriptors, _POINTS_PUSHED)
-    subset = (problem.stride // 2,) * 3
+    taken = slice(problem.stride // 2, None, problem.stride)
+    subset = (taken.start,) * 3
     coarse = shrunk(displacement, problem.shrink)[(..., *problem.chosen(subset))]
     still = problem.seen(coarse, subset)
 
@@ -161,7 +163,7 @@ def hold(descriptors: Descriptors, displacement: Tensor, push: float) -> Hold:
 
     shape = coarse.shape[2:]
     rise = torch.stack([risen(axis).view(shape) for axis in range(3)])
-    return Hold(rise, still.weight.view(shape), problem.shrink, problem.stride)
+    return Hold(rise, still.weight.view(shape), problem.shrink, taken)
 
 
 def _coarsest(descriptors: Descriptors, points: int = _POINTS_COMPARED) -> _Problem:
