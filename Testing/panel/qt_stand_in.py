@@ -61,7 +61,7 @@ class _PathLineEdit(QtWidgets.QWidget):
 
 
 class _NodeComboBox(QtWidgets.QWidget):
-    """Remembers the node and draws its name. Nodes come from `setCurrentNode` alone."""
+    """Remembers the node and draws its name. Nodes come from `setCurrentNode` alone; of other classes it has none."""
 
     currentNodeChanged = QtCore.Signal(object)
 
@@ -82,7 +82,14 @@ class _NodeComboBox(QtWidgets.QWidget):
     def currentNode(self) -> Any:
         return self._node
 
+    def _lists(self, node: Any) -> bool:
+        types = self.property("nodeTypes")
+        if self.property("showChildNodeTypes"):
+            return any(node.IsA(name) for name in types)
+        return node.GetClassName() in types
+
     def setCurrentNode(self, node: Any) -> None:
+        node = node if node is not None and self._lists(node) else None
         self._box.setItemText(0, (self.property("noneDisplay") or "None") if node is None else node.GetName())
         if node is not self._node:
             self._node = node

@@ -73,6 +73,24 @@ def test_parameters_of_the_ui_file_are_those_of_the_parameter_node(tree: Element
     assert bound == parameters - {"weights"}  # a ctkPathLineEdit cannot show an empty path through the wrapper
 
 
+@pytest.mark.parametrize(
+    ("selector", "class_name"),
+    [
+        ("initialTransformSelector", "vtkMRMLLinearTransformNode"),
+        ("initialTransformSelector", "vtkMRMLGridTransformNode"),
+        ("initialTransformSelector", "vtkMRMLTransformNode"),
+        ("transformSelector", "vtkMRMLGridTransformNode"),
+        ("fixedMaskSelector", "vtkMRMLLabelMapVolumeNode"),
+        ("applySelector", "vtkMRMLMarkupsCurveNode"),
+        ("fixedPointsSelector", "vtkMRMLMarkupsFiducialNode"),
+    ],
+)
+def test_node_selectors_list_what_can_be_chosen(panel: Any, scene: Any, selector: str, class_name: str) -> None:
+    node = scene.AddNewNodeByClass(class_name)
+    getattr(panel.ui, selector).setCurrentNode(node)
+    assert getattr(panel.ui, selector).currentNode() is node
+
+
 def test_node_selectors_are_reached_by_the_keyboard(panel: Any) -> None:
     selector = panel.ui.fixedSelector
     inner = selector.focusProxy()
