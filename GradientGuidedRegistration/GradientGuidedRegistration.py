@@ -337,11 +337,13 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.runner.report(shown, folder, structures)
 
     def onSampleLoaded(self, nodes: dict[str, Any]) -> None:
-        """The artificial patient of «Try it» is in the scene: choose it and register it."""
-        self.initializeParameterNode()
-        with slicer.util.NodeModify(self._parameterNode):
-            self._parameterNode.fixedVolume, self._parameterNode.movingVolume = nodes["fixed"], nodes["moving"]
-            self._parameterNode.movingSegmentation = nodes["moving_labels"]
+        """The artificial patient of «Try it» is in the scene: register it, with a parameter set of its own."""
+        node = self.logic.createParameterNode()
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(_("Artificial patient")))
+        parameters = GradientGuidedRegistrationParameterNode(slicer.mrmlScene.AddNode(node))
+        parameters.fixedVolume, parameters.movingVolume = nodes["fixed"], nodes["moving"]
+        parameters.movingSegmentation = nodes["moving_labels"]
+        self.setParameterNode(parameters)
         self.onQueue()
 
 

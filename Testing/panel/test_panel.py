@@ -299,6 +299,8 @@ def test_a_volume_that_goes_away_meanwhile_is_told(filled: Any, scene: Any, wait
 
 
 def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: Path, wait: Any) -> None:
+    own = panel._parameterNode
+    own.transform = result = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "the patient's")
     panel.ui.tryButton.click()
     assert panel.runner.queue.current.task == "phantom"
     wait(lambda: panel.runner.queue.current is None or panel.runner.queue.current.task == "register")
@@ -307,6 +309,9 @@ def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: 
     names = mrml.segment_names(parameters.movingSegmentation)
     assert "liver" in [name.lower() for name in names]
     assert panel.runner.queue.current.title == "Phantom CT to Phantom MR"
+    assert panel.ui.parameterSetSelector.currentNode().GetName() == "Artificial patient"
+    assert parameters.transform is None
+    assert (own.fixedVolume, own.transform) == (None, result), "the user's set stays as it is"
     panel.runner.queue.stop()
 
 
