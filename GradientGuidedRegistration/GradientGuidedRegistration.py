@@ -434,6 +434,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )
+        if movingSegmentationNode is not None:
+            mrml.check_labels(movingSegmentationNode, before_registration=True)
         settings = self._withInverse(settings, createInverse)
         result = self.registerImages(fixed, moving, settings, progress=progress, **options)
         return self.addResultToScene(
@@ -455,8 +457,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         initialTransformNode: Any = None,
         fixedMaskNode: Any = None,
         movingMaskNode: Any = None,
+        movingSegmentationNode: Any = None,
     ) -> None:
         """Write what `register` would work on to a new folder, for the background process. Main thread only.
+
+        The moving segmentation is not written, only checked: it is carried over when the result is there.
 
         Raises:
             InputError: for input that cannot be registered.
@@ -468,6 +473,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )
+        if movingSegmentationNode is not None:
+            mrml.check_labels(movingSegmentationNode, before_registration=True)
         write_job(Job(fixed, moving, settings, **options), folder)
 
     def changeJob(self, folder: Path, **changes: Any) -> None:

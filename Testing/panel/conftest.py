@@ -109,6 +109,19 @@ def panel(application: Any, scene: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
+def filled(panel: Any, scene: Any) -> Any:
+    """The panel with an MR, a CT and the fastest settings."""
+    from panel.volumes import volume
+
+    from GradientGuidedRegistrationLib.panel.choices import Model, Quality
+
+    parameters = panel._parameterNode
+    parameters.fixedVolume, parameters.movingVolume = volume(scene, "MR"), volume(scene, "CT", seed=2)
+    parameters.model, parameters.quality = Model.NONE, Quality.FAST
+    return panel
+
+
+@pytest.fixture
 def wait() -> Callable[..., None]:
     """Let Qt handle events until something is so."""
     from PySide6.QtCore import QCoreApplication, QEventLoop

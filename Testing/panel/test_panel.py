@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
+from panel.volumes import volume
 
 from GradientGuidedRegistrationLib import mrml
-
-
-def volume(scene: Any, name: str, size: int = 20, seed: int = 1) -> Any:
-    k, j, i = np.indices((size, size, size)) - size / 2 + seed
-    values = 100.0 * (i**2 / 2 + j**2 + k**2 < (size / 4) ** 2) + np.random.default_rng(seed).normal(size=i.shape)
-    image = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(values.astype(np.float32)), 1.0)
-    image.SetOrigin((5.0, -7.0, 11.0))
-    return mrml.volume_node_from_image(image, name, scene)
-
-
-def node_ids(scene: Any) -> set[str]:
-    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-
-
-def job_folders() -> list[Path]:
-    """The folders with the images of a registration."""
-    import slicer
-
-    return list(Path(slicer.app.temporaryPath).glob("registration-*/input"))
-
-
-@pytest.fixture
-def filled(panel: Any, scene: Any) -> Any:
-    """The panel with an MR, a CT and the fastest settings."""
-    from GradientGuidedRegistrationLib.panel.choices import Model, Quality
-
-    parameters = panel._parameterNode
-    parameters.fixedVolume, parameters.movingVolume = volume(scene, "MR"), volume(scene, "CT", seed=2)
-    parameters.model, parameters.quality = Model.NONE, Quality.FAST
-    return panel
-
 
 # --- what can be pressed, and why not
 
@@ -160,144 +126,6 @@ def test_several_parameter_sets(panel: Any, scene: Any) -> None:
     assert panel._parameterNode is None
 
 
-# --- registering
-
-
-def test_register_then_undo_and_apply(filled: Any, scene: Any, wait: Any) -> None:
-    ui, parameters = filled.ui, filled._parameterNode
-    points = mrml.markups_from_points(np.zeros((1, 3)), "landmarks", scene)
-    ui.registerButton.click()
-    assert ui.registerButton.text == "&Cancel"
-    assert filled.runner.queue.current is not None
-    folder = filled.runner.queue.current.folder
-    wait(lambda: filled.runner.queue.current is None)
-    assert ui.registerButton.text == "&Register", ui.errorLabel.text
-    moving, transform = parameters.movingVolume, parameters.movingVolume.GetParentTransformNode()
-    assert transform is not None, ui.logText.toPlainText()
-    assert transform.GetName() == "CT to MR"
-    assert {"CT on MR", "MR to CT"} <= {scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes())}
-    assert "mm on average" in ui.resultLabel.text
-    assert not folder.exists()
-    assert ui.registeredCheckBox.checked
-    ui.registeredCheckBox.click()
-    assert moving.GetParentTransformNode() is None
-    ui.registeredCheckBox.click()
-    assert moving.GetParentTransformNode() is transform
-    filled.exit()
-    moving.SetAndObserveTransformNodeID(None)
-    filled.enter()
-    assert not ui.registeredCheckBox.checked
-    ui.registeredCheckBox.click()
-    ui.applySelector.setCurrentNode(points)
-    ui.sideComboBox.currentIndex = 1
-    ui.applyButton.click()
-    assert points.GetParentTransformNode().GetName() == "MR to CT"
-    ui.sideComboBox.currentIndex = 0
-    ui.applyButton.click()
-    assert points.GetParentTransformNode() is transform
-
-
-def test_cancel_leaves_the_scene_as_it_was_and_the_next_in_the_queue_starts(filled: Any, scene: Any, wait: Any) -> None:
-    import time
-
-    ui = filled.ui
-    before = node_ids(scene)
-    ui.registerButton.click()
-    ui.queueButton.click()
-    assert "Waiting: CT to MR" in ui.queueLabel.text
-    first, second = filled.runner.queue.current, filled.runner.queue.waiting[0]
-    wait(lambda: ui.progressBar.value > 0)
-    start = time.monotonic()
-    ui.registerButton.click()
-    assert ui.statusLabel.text == "Cancelling…"
-    filled.runner.queue._process._on_event({"event": "progress", "step": "refine", "fraction": 0.5})
-    assert ui.statusLabel.text == "Cancelling…", "a late step is no news"
-    wait(lambda: filled.runner.queue.current is second)
-    seconds = time.monotonic() - start
-    ui.progressBar.value = 900
-    wait(lambda: filled.runner.queue._process._pid)
-    assert ui.progressBar.value == 0, "the next run begins at the beginning"
-    assert seconds < 2.0
-    assert node_ids(scene) == before
-    assert not first.folder.exists()
-    assert "cancelled" in ui.logText.toPlainText()
-    ui.registerButton.click()
-    wait(lambda: filled.runner.queue.current is None, 5)
-    assert node_ids(scene) == before
-    assert list(second.folder.parent.glob("registration-*")) == [
-        path for path in second.folder.parent.glob("registration-*") if path == _probe_folder(filled)
-    ]
-
-
-def _probe_folder(panel: Any) -> Path | None:
-    return panel.setupSection._probe.folder if panel.setupSection._probe else None
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any, wait: Any) -> None:
-    ui = filled.ui
-    before = node_ids(scene)
-    ui.registerButton.click()
-    wait(lambda: filled.runner.queue._process._pid)
-    os.killpg(filled.runner.queue._process._pid, signal.SIGKILL)
-    wait(lambda: filled.runner.queue.current is None, 10)
-    assert "ended from outside" in ui.errorLabel.text
-    assert "killed" in ui.errorLabel.text
-    assert node_ids(scene) == before
-    assert job_folders()
-    ui.dismissButton.click()
-    assert not job_folders()
-    ui.registerButton.click()
-    wait(lambda: filled.runner.queue._process._pid)
-    os.killpg(filled.runner.queue._process._pid, signal.SIGKILL)
-    wait(lambda: filled.runner.queue.current is None, 10)
-    ui.retryCoarserButton.click()
-    assert ui.registerButton.text == "&Cancel"
-    wait(lambda: filled.runner.queue.current is None)
-    result = filled._parameterNode.movingVolume.GetParentTransformNode()
-    assert result is not None, ui.logText.toPlainText()
-    spacing = result.GetTransformFromParent().GetDisplacementGrid().GetSpacing()
-    assert spacing == pytest.approx((1.2, 1.2, 1.2))  # half as coarse again as for a refinement
-
-
-def test_input_that_cannot_be_registered_is_told_in_a_sentence(filled: Any, scene: Any) -> None:
-    bent = mrml.transform_node_from_field(sitk.Image([4, 4, 4], sitk.sitkVectorFloat32, 3), "bent", scene)
-    filled._parameterNode.fixedVolume.SetAndObserveTransformNodeID(bent.GetID())
-    filled.ui.registerButton.click()
-    assert "non-linear transform 'bent'" in filled.ui.errorLabel.text
-    assert filled.runner.queue.current is None
-    assert not job_folders()
-
-
-def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) -> None:
-    from GradientGuidedRegistrationLib.worker import is_alive
-
-    filled.ui.registerButton.click()
-    filled.ui.queueButton.click()
-    wait(lambda: filled.runner.queue._process._pid)
-    pid, folder = filled.runner.queue._process._pid, filled.runner.queue.current.folder
-    scene.Clear(0)
-    assert filled.runner.queue.current is None
-    assert filled.runner.queue.waiting == []
-    assert not is_alive(pid)
-    assert not folder.exists()
-    assert filled.ui.registerButton.text == "&Register"
-    assert filled._parameterNode is not None, "a new parameter set, since the module is shown"
-    assert filled._parameterNode.fixedVolume is None
-
-
-def test_a_volume_that_goes_away_meanwhile_is_told(filled: Any, scene: Any, wait: Any) -> None:
-    from GradientGuidedRegistrationLib.panel.process import Outcome
-
-    filled.ui.registerButton.click()
-    run = filled.runner.queue.current
-    filled.runner.queue._process.kill()
-    scene.RemoveNode(filled._parameterNode.movingVolume)
-    filled.runner.queue._ended(run, Outcome("finished"))
-    assert "removed from the scene" in filled.ui.errorLabel.text
-    assert not run.folder.exists()
-
-
 def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: Path, wait: Any) -> None:
     own = panel._parameterNode
     own.transform = result = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "the patient's")
@@ -378,20 +206,3 @@ def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:
         assert not is_alive(pid)
     finally:
         sys.modules.update(kept)
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "fraction", "words"),
-    [
-        (1.0, 0.5, ""),
-        (10.0, 0.01, ""),
-        (10.0, 0.8, "a few seconds left"),
-        (20.0, 0.5, "about 20 s left"),
-        (100.0, 0.25, "about 5 min left"),
-        (5.0, 1.0, ""),
-    ],
-)
-def test_time_left(application: Any, elapsed: float, fraction: float, words: str) -> None:
-    from GradientGuidedRegistrationLib.panel.progress_section import time_left
-
-    assert time_left(elapsed, fraction) == words

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         table_node_from_comparison,
     )
     from .images import image_from_node, volume_node_from_image
-    from .labels import carry_labels, labels_from_node, segment_names
+    from .labels import carry_labels, check_labels, labels_from_node, segment_names
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
     from .outlines import outline_node
@@ -57,6 +57,7 @@ __all__ = [
     "apply_to",
     "carry_labels",
     "carry_points",
+    "check_labels",
     "clear_foreground",
     "compare_nodes",
     "disagreement_node",
@@ -106,7 +107,7 @@ _NAMES = {
         "table_node_from_comparison",
     ),
     "images": ("image_from_node", "volume_node_from_image"),
-    "labels": ("carry_labels", "labels_from_node", "segment_names"),
+    "labels": ("carry_labels", "check_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),
     "outlines": ("outline_node",),

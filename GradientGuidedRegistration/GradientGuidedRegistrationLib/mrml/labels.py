@@ -77,6 +77,15 @@ def labels_from_node(
     return image
 
 
+def check_labels(node: Any, *, before_registration: bool = False) -> None:
+    """Raise `InputError` for a node that `carry_labels` would refuse."""
+    if node.IsA("vtkMRMLSegmentationNode"):
+        with_label_images(node)
+        parent_to_world(node, before_registration)
+    else:
+        label_map_image(node, before_registration)
+
+
 def carry_labels(
     node: Any,
     transform: sitk.Transform,

@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import InputError
+from ..errors import InputError, is_memory_error
 from ..worker import INPUT, RESULT
 from .process import Outcome
 from .progress_section import ProgressSection
@@ -58,41 +58,37 @@ class Runner:
         self._discard_failed()
         self.progress.clear_error()
         fixed, moving = parameters.fixedVolume, parameters.movingVolume
-        run = Run("register", _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName()))
-        run.options["createWarped"] = parameters.createWarped
-        run.options["spacing"] = self.logic.workingGrid(parameters)[1]
-        nodes = {role: getattr(parameters, role) for role in _NODES}
-        run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
-        try:
+
+        def write(run: Run) -> None:
+            run.options["createWarped"] = parameters.createWarped
+            run.options["spacing"] = self.logic.workingGrid(parameters)[1]
+            nodes = {role: getattr(parameters, role) for role in _NODES}
+            run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
             self.logic.writeJob(
                 run.folder / INPUT, fixed, moving, self.logic.settings(parameters),
                 initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
-                movingMaskNode=parameters.movingMask,
+                movingMaskNode=parameters.movingMask, movingSegmentationNode=parameters.movingSegmentation,
             )  # fmt: skip
-        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
-            run.discard()
-            self.progress.show_error(run.title, Outcome("input", str(error)))
-            return
-        self._add(run)
+
+        title = _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName())
+        self._begin("register", title, write)
 
     def report(self, shown: Any, folder: Path, structures: tuple[Any, Any]) -> None:
         """Write the report of a `ShownResult` into a folder; with segmentations of both volumes, with their table."""
         self.progress.clear_error()
-        run = Run("report", _("Report on {title}").format(title=shown.title))
-        run.options["request"] = {"directory": str(folder), "title": shown.title}
-        try:
+        title = _("Report on {title}").format(title=shown.title)
+
+        def write(run: Run) -> None:
+            run.options["request"] = {"directory": str(folder), "title": shown.title}
             self.logic.writeReportJob(
                 run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures
             )
-        except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
-            run.discard()
-            self.progress.show_error(run.title, Outcome("input", str(error)))
-            return
-        self._add(run)
+
+        self._begin("report", title, write)
 
     def generate_sample(self, *_args: Any) -> None:
         """Generate an artificial patient."""
-        self._add(Run("phantom", _("Artificial patient")))
+        self._begin("phantom", _("Artificial patient"), lambda run: None)
 
     def retry_on_cpu(self, *_args: Any) -> None:
         """Run what has failed once more, without the GPU."""
@@ -110,11 +106,29 @@ class Runner:
         self._discard_failed()
         self._changed()
 
+    def _begin(self, task: str, title: str, write: Callable[[Run], None]) -> None:
+        """Hand a run to the queue once `write` has filled its folder; what prevents that is told."""
+        run: Run | None = None
+        try:
+            run = Run(task, title)
+            write(run)
+        except Exception as error:
+            if run is not None:
+                run.discard()
+            self.progress.show_error(title, _not_written(error))
+        else:
+            self._add(run)
+
     def _retry(self, **changes: Any) -> None:
         run, self._failed = self._failed, None
         if run is not None:
-            self.logic.changeJob(run.folder / INPUT, **changes)
-            self._add(run)
+            try:
+                self.logic.changeJob(run.folder / INPUT, **changes)
+            except Exception as error:
+                run.discard()
+                self.progress.show_error(run.title, _not_written(error))
+            else:
+                self._add(run)
 
     def _add(self, run: Run) -> None:
         if not self.running:
@@ -166,6 +180,14 @@ class Runner:
         failed, self._failed = self._failed, None
         if failed is not None:
             failed.discard()
+
+
+def _not_written(error: Exception) -> Outcome:
+    """What to tell of an exception while a job was written. The log has it all."""
+    logging.error("The job could not be written", exc_info=error)
+    if is_memory_error(error):
+        return Outcome("memory", str(error))
+    return Outcome("input", str(error) or type(error).__name__)
 
 
 def _show_layers(fixed: Any, moving: Any, fit: bool = False) -> None:
