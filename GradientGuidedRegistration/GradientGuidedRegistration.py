@@ -130,6 +130,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.logic: GradientGuidedRegistrationLogic | None = None
         self._parameterNode: GradientGuidedRegistrationParameterNode | None = None
         self._madeSet: Any = None
+        self._lastSet: Any = None
         self._guiTag: Any = None
         self.runner: Any = None
 
@@ -230,10 +231,12 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         slicer.mrmlScene.RemoveNode(made)
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:
-        """The parameter set that is shown may be gone."""
+        """The parameter set that is shown may be gone: another takes its place."""
         parameters = self._parameterNode
         if parameters is not None and not slicer.mrmlScene.IsNodePresent(parameters.parameterNode):
             self.setParameterNode(None)
+            if self.parent.isEntered:
+                self.initializeParameterNode()
         self.resultSection.update()
 
     # --- the parameter node
@@ -244,10 +247,13 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
 
     def initializeParameterNode(self) -> None:
-        """Make sure that there is a parameter set, and fill in the volumes that can be recognised."""
+        """Show the parameter set that was shown last, else the first, else a new one, with the recognised volumes."""
         if self._parameterNode is None:
             known = self.parameterSets()
-            self.setParameterNode(self.logic.getParameterNode())
+            if self._lastSet in known:
+                self.setParameterNode(GradientGuidedRegistrationParameterNode(self._lastSet))
+            else:
+                self.setParameterNode(self.logic.getParameterNode())
             if not known:
                 self._madeSet = self._parameterNode.parameterNode
         parameters = self._parameterNode
@@ -267,6 +273,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
                 self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
         self._parameterNode = parameterNode
         if parameterNode is not None:
+            self._lastSet = parameterNode.parameterNode
             self._guiTag = parameterNode.connectGui(self.ui)
             self.ui.parameterSetSelector.setCurrentNode(parameterNode.parameterNode)
             self.ui.weightsPathEdit.currentPath = parameterNode.weights
@@ -275,7 +282,9 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def onParameterSet(self, node: Any) -> None:
         """The user chooses another parameter set."""
-        if node is not None and self._parameterNode is not None and node is not self._parameterNode.parameterNode:
+        shown = self._parameterNode.parameterNode if self._parameterNode is not None else None
+        used = self.parent.isEntered and not slicer.mrmlScene.IsClosing()  # else the selector chooses by itself
+        if node is not None and node is not shown and used:
             self.setParameterNode(GradientGuidedRegistrationParameterNode(node))
 
     def onPreset(self, index: int) -> None:

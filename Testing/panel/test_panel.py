@@ -120,10 +120,24 @@ def test_several_parameter_sets(panel: Any, scene: Any) -> None:
     panel.ui.parameterSetSelector.setCurrentNode(second)
     assert panel._parameterNode.parameterNode is second
     assert panel.ui.spacingSpinBox.value == 0.0
+    panel.exit()
+    panel.enter()
+    assert panel._parameterNode.parameterNode is second, "the one that was shown last"
     panel.ui.parameterSetSelector.setCurrentNode(first)
     assert panel.ui.spacingSpinBox.value == 3.0
     scene.RemoveNode(first)
-    assert panel._parameterNode is None
+    assert panel._parameterNode.parameterNode is second
+    scene.RemoveNode(second)
+    assert panel.parameterSets() == [panel._parameterNode.parameterNode], "a new one"
+    assert panel.ui.parameterSetSelector.currentNode() is panel._parameterNode.parameterNode
+    panel.ui.swapButton.click()
+
+
+def test_the_selector_alone_can_bring_a_parameter_set(panel: Any, scene: Any) -> None:
+    panel.setParameterNode(None)
+    new = scene.AddNode(panel.logic.createParameterNode())
+    panel.ui.parameterSetSelector.setCurrentNode(new)
+    assert panel._parameterNode.parameterNode is new
 
 
 def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: Path, wait: Any) -> None:
