@@ -156,6 +156,29 @@ def test_whatever_keeps_a_job_from_being_written_is_told(filled: Any, monkeypatc
     assert not [path for path in folders() if path != _probe_folder(filled)]
 
 
+def test_a_job_folder_that_is_gone_is_told_and_the_next_in_the_queue_starts(filled: Any, wait: Any) -> None:
+    import shutil
+
+    for _ in range(3):
+        filled.ui.queueButton.click()
+    queue = filled.runner.queue
+    shutil.rmtree(queue.waiting[0].folder)
+    third = queue.waiting[1]
+    filled.ui.registerButton.click()
+    wait(lambda: queue.current is third, 10)
+    assert "job folder cannot be written" in filled.ui.errorLabel.text
+
+
+def test_what_ends_while_it_is_cancelled_leaves_the_scene_as_it_was(filled: Any, scene: Any, wait: Any) -> None:
+    before = node_ids(scene)
+    filled.ui.registerButton.click()
+    process = filled.runner.queue._process
+    process._on_event = lambda event: event["event"] == "finished" and filled.ui.registerButton.click()
+    wait(lambda: filled.runner.queue.current is None)
+    assert "cancelled" in filled.ui.logText.toPlainText()
+    assert node_ids(scene) == before
+
+
 def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) -> None:
     from GradientGuidedRegistrationLib.worker import is_alive
 

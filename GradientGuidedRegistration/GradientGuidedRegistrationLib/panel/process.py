@@ -17,6 +17,7 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from ..worker import CANCEL, FINISHED, REQUEST
 
@@ -63,8 +64,12 @@ class WorkerProcess:
 
     def start(self, task: str, **request: Any) -> None:
         """Start the task; that it cannot be started is told like any other end."""
-        (self.folder / CANCEL).unlink(missing_ok=True)
-        (self.folder / REQUEST).write_text(json.dumps({"task": task, "parent": os.getpid(), **request}), "utf-8")
+        try:
+            (self.folder / CANCEL).unlink(missing_ok=True)
+            (self.folder / REQUEST).write_text(json.dumps({"task": task, "parent": os.getpid(), **request}), "utf-8")
+        except OSError as error:
+            self._on_end(Outcome("input", _("The job folder cannot be written: {error}").format(error=error)))
+            return
         process = qt.QProcess()
         process.setStandardErrorFile(str(self.folder / _LOG))  # a file: no pipe that could run full, and it stays
         process.readyReadStandardOutput.connect(self._read)
@@ -123,7 +128,7 @@ class WorkerProcess:
             self._not_started = True
             self._finished()
 
-    def _finished(self, *_: Any) -> None:
+    def _finished(self, *_args: Any) -> None:
         process = self._process
         if process is None or process.state() != qt.QProcess.NotRunning:
             return
@@ -137,10 +142,10 @@ class WorkerProcess:
         log = log_tail(self.folder)
         event, values = self._last.get("event"), {k: v for k, v in self._last.items() if k != "event"}
         crashed = process.exitStatus() != qt.QProcess.NormalExit
-        if event == "finished" and not crashed and process.exitCode() == FINISHED:
-            return Outcome("finished", values=values, log=log)
         if self._cancelling or event == "cancelled":
             return Outcome("cancelled", log=log)
+        if event == "finished" and not crashed and process.exitCode() == FINISHED:
+            return Outcome("finished", values=values, log=log)
         if event == "failed":
             return Outcome(values["kind"], values["message"], log)
         if self._not_started:
