@@ -150,20 +150,25 @@ def _fitting(job: Any, task: Task) -> Any:
 
 
 def report(task: Task) -> dict[str, Any]:
-    """Write the report of the result in `input` into the directory of the request."""
+    """Write the report of the result in `input` into the directory of the request, all of it at the end."""
     from .figures import write_report
     from .figures.job import read_report_job
     from .renderer import report_renderer
+    from .whole_files import write_bytes
 
     task.progress("report", 0.0)
     job = read_report_job(task.folder / INPUT)
     task.progress("report", 0.1)
-    path = write_report(
-        job.result, job.fixed, job.moving, task.request["directory"], fixed_labels=job.fixed_labels,
+    page = write_report(
+        job.result, job.fixed, job.moving, task.folder / RESULT, fixed_labels=job.fixed_labels,
         moving_labels=job.moving_labels, label_names=job.label_names, case=task.request["title"],
         render=report_renderer(),
     )  # fmt: skip
-    return {"path": str(path)}
+    task.progress("report", 1.0)
+    directory = Path(task.request["directory"])
+    for file in sorted(page.parent.iterdir(), key=lambda file: file == page):  # the page comes last
+        write_bytes(directory / file.name, file.read_bytes())
+    return {"path": str(directory / page.name)}
 
 
 def phantom(task: Task) -> dict[str, Any]:

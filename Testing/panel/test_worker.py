@@ -90,6 +90,49 @@ def test_registers_in_a_folder_with_blanks_and_other_scripts(tmp_path: Path) -> 
     assert not list(folder.glob("*.part"))
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_report_that_is_cancelled_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    from types import SimpleNamespace
+
+    from GradientGuidedRegistrationLib import figures
+    from GradientGuidedRegistrationLib.errors import Cancelled
+    from GradientGuidedRegistrationLib.figures import job as report_job
+
+    folder = prepare(tmp_path / "job", "report", directory=str(tmp_path / "report"), title="CT to MR")
+    old = tmp_path / "report" / "report.html"
+    old.parent.mkdir()
+    old.write_text("old")
+
+    def draw(result: Any, fixed: Any, moving: Any, directory: Path, **_options: Any) -> Path:
+        directory.mkdir()
+        for name in ("report.html", "a.png"):
+            (directory / name).write_text("new")
+        if cancelled:
+            (folder / worker.CANCEL).touch()
+        return directory / "report.html"
+
+    monkeypatch.setattr(figures, "write_report", draw)
+    monkeypatch.setattr(
+        report_job,
+        "read_report_job",
+        lambda path: SimpleNamespace(
+            **dict.fromkeys(("result", "fixed", "moving", "fixed_labels", "moving_labels", "label_names"))
+        ),
+    )
+    task = worker.Task(folder, worker.Events(sys.stderr))
+    if cancelled:
+        with pytest.raises(Cancelled):
+            worker.report(task)
+        assert [path.name for path in old.parent.iterdir()] == ["report.html"]
+        assert old.read_text() == "old"
+    else:
+        assert worker.report(task) == {"path": str(old)}
+        assert sorted(path.name for path in old.parent.iterdir()) == ["a.png", "report.html"]
+        assert old.read_text() == "new"
+
+
 @pytest.mark.parametrize("cooperative", [True, False], ids=["in the work", "where nobody asks"])
 def test_ends_within_two_seconds_of_a_cancel_file(tmp_path: Path, cooperative: bool) -> None:
     folder = prepare(tmp_path / "job")
