@@ -15,6 +15,8 @@ from GradientGuidedRegistrationLib import mrml
 
 
 def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
+    from GradientGuidedRegistrationLib.panel.choices import Model, Quality
+
     button, parameters = panel.ui.registerButton, panel._parameterNode
     assert not button.enabled
     assert "Choose the fixed volume (MR) and the moving volume" in button.toolTip
@@ -28,6 +30,8 @@ def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     panel.ui.movingSelector.setCurrentNode(empty)
     assert "The moving volume has no voxels" in button.toolTip
+    panel.ui.movingSelector.setCurrentNode(volume(scene, "small", size=15))
+    assert "The moving volume has fewer than 16 voxels along an axis" in button.toolTip
     panel.ui.movingSelector.setCurrentNode(ct)
     assert button.enabled
     assert panel.ui.missingLabel.text == ""
@@ -36,11 +40,18 @@ def test_button_says_what_is_missing(panel: Any, scene: Any) -> None:
     assert "Working grid 20 × 20 × 20 at 1.0 mm" in panel.ui.memoryLabel.text
     panel.ui.weightsPathEdit.currentPath = "/no/such/file.pt"
     assert "weights file does not exist" in button.toolTip
+    quality, parameters.quality, parameters.model = parameters.quality, Quality.FAST, Model.NONE
+    assert button.enabled, "no model, no weights"
+    parameters.quality, parameters.model = quality, Model.GATED
     panel.ui.weightsPathEdit.currentPath = ""
     assert button.enabled
     parameters.warpedVolume = mr
     assert "would overwrite an input" in button.toolTip
     parameters.createWarped = False
+    assert button.enabled
+    parameters.inverseTransform = parameters.initialTransform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+    assert "inverse would overwrite the initial transform" in button.toolTip
+    parameters.createInverse = False
     assert button.enabled
 
 

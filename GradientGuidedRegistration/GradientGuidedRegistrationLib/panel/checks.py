@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..registration import memory
+from ..registration.settings import MINIMUM_SIZE
 from .choices import Model, Quality
 
 
@@ -28,19 +29,32 @@ def missing(parameters: Any, has_torch: bool, has_network: bool) -> str:
         (fixed is moving, _("Fixed and moving are the same volume; choose two different ones.")),
         (fixed is not None and fixed.GetImageData() is None, _("The fixed volume has no voxels; choose another.")),
         (moving is not None and moving.GetImageData() is None, _("The moving volume has no voxels; choose another.")),
+        (_too_small(fixed), _("The fixed volume has fewer than {count} voxels along an axis; choose another.")
+         .format(count=MINIMUM_SIZE)),
+        (_too_small(moving), _("The moving volume has fewer than {count} voxels along an axis; choose another.")
+         .format(count=MINIMUM_SIZE)),
         (not has_torch, _("PyTorch is not installed; see Setup.")),
-        (bool(weights) and not Path(weights).is_file(), _("The weights file does not exist; choose another or none.")),
+        (parameters.model is not Model.NONE and bool(weights) and not Path(weights).is_file(),
+         _("The weights file does not exist; choose another or none.")),
         (parameters.quality is Quality.OFF and not has_network,
          _("There is no network to use without refinement; choose a refinement or a weights file.")),
         (parameters.createWarped and parameters.warpedVolume is not None and parameters.warpedVolume in (fixed, moving),
          _("The warped volume would overwrite an input; choose another or «Create new».")),
         (parameters.transform is not None and parameters.transform is parameters.initialTransform,
          _("The result would overwrite the initial transform; choose another or «Create new».")),
+        (parameters.createInverse and parameters.inverseTransform is not None
+         and parameters.inverseTransform is parameters.initialTransform,
+         _("The inverse would overwrite the initial transform; choose another or «Create new».")),
         (parameters.createInverse and parameters.transform is not None
          and parameters.transform is parameters.inverseTransform,
          _("The transform and its inverse need two different nodes.")),
     )  # fmt: skip
     return next((sentence for broken, sentence in rules if broken), "")
+
+
+def _too_small(node: Any) -> bool:
+    data = node.GetImageData() if node is not None else None
+    return data is not None and min(data.GetDimensions()) < MINIMUM_SIZE
 
 
 def model_note(parameters: Any, has_network: bool) -> str:

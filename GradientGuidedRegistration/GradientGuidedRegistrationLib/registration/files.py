@@ -14,11 +14,11 @@ from ..errors import InputError
 from ..whole_files import replacing, reserve
 from .headers import check_geometry, check_hdf5, check_header, check_transform_text
 from .nifti import check_whole
+from .settings import MINIMUM_SIZE
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
 _TRANSFORM_FILE_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
-MINIMUM_SIZE = 16
 _HDF5_OVERHEAD = 1 << 16
 
 

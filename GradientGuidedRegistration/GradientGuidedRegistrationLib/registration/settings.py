@@ -10,6 +10,7 @@ from ..errors import InputError
 INITIALIZATIONS = ("none", "rigid", "affine")
 METHODS = ("gated", "average", "vm", "vm-concat")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MINIMUM_SIZE = 16  # voxels along each axis of an image that can be registered
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
