@@ -305,6 +305,29 @@ def test_every_result_since_the_scene_was_opened_can_be_chosen(panel: Any, show:
     assert panel.ui.resultLabel.text == "No registration yet." and panel.ui.resultComboBox.isHidden()
 
 
+def test_a_new_result_is_what_the_views_show(
+    panel: Any, show: Any, views: Any, volumes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    from GradientGuidedRegistrationLib.panel.process import Outcome
+    from GradientGuidedRegistrationLib.panel.runs import Run
+
+    result = show().result
+    for button in ("jacobianButton", "gridButton", "threeUpButton"):
+        getattr(panel.ui, button).click()
+    monkeypatch.setattr(panel.logic, "readResult", lambda folder: result)
+    monkeypatch.setattr(
+        slicer.util,
+        "setSliceViewerLayers",
+        lambda background, foreground, **_: views.SetBackgroundVolumeID(background.GetID()),
+    )
+    nodes = {"fixedVolume": volumes.mr.GetID(), "movingVolume": volumes.ct.GetID()}
+    panel.runner._ended(Run("register", "again", nodes, {"createWarped": False}), Outcome("finished"))
+    assert views.GetBackgroundVolumeID() == volumes.mr.GetID()
+    assert not any(getattr(panel.ui, f"{name}Button").checked for name in ("jacobian", "grid", "threeUp"))
+
+
 def test_report_is_written_in_the_background(
     panel: Any, show: Any, wait: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

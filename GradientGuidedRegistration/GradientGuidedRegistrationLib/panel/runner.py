@@ -173,8 +173,8 @@ class Runner:
             transformNode=nodes.get("transform"), inverseTransformNode=nodes.get("inverseTransform"),
             warpedVolumeNode=nodes.get("warpedVolume"),
         )  # fmt: skip
+        self._on_result(made, fixed, moving)  # which ends the look at the last result, and brings its views back
         _show_layers(fixed, moving)
-        self._on_result(made, fixed, moving)
 
     def _discard_failed(self) -> None:
         failed, self._failed = self._failed, None

@@ -43,6 +43,7 @@ class ViewSection:
         """Look at another result from now on, or at none."""
         self._shown, self._look = shown, None
         self._timer.stop()
+        self._release()
         self.update()
 
     def pause(self) -> None:
@@ -58,11 +59,15 @@ class ViewSection:
         self._look = None
         if self._shown is not None:
             self._shown.close()
+        self._release()
+        self.update()
+
+    def _release(self) -> None:
+        """Nothing is shown any more of what stays until its button is pressed again."""
         if self.ui.threeUpButton.checked:
             _fit()
         for button in (self.ui.gridButton, self.ui.glyphsButton, self.ui.outlinesButton, self.ui.threeUpButton):
             button.checked = False
-        self.update()
 
     def update(self) -> None:
         """Press and enable the buttons as it is, and say what is seen."""
