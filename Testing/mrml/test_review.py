@@ -13,6 +13,7 @@ from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
 from GradientGuidedRegistrationLib.mrml.images import image_from_node, volume_node_from_image
 from GradientGuidedRegistrationLib.mrml.labels import labels_from_node
 from GradientGuidedRegistrationLib.mrml.maps import gradient_map
+from GradientGuidedRegistrationLib.mrml.modality import recognize_pair
 from GradientGuidedRegistrationLib.mrml.outlines import FIXED_COLOUR, MOVING_COLOUR
 from GradientGuidedRegistrationLib.mrml.outputs import set_registered
 from GradientGuidedRegistrationLib.mrml.pairing import Pairing
@@ -94,6 +95,22 @@ def test_maps_and_mixtures(review: Review, composite: Any, scene: Any) -> None:
     review.result.__dict__["image_field"] = None
     with pytest.raises(InputError, match="dual-branch"):
         review.disagreement()
+
+
+def test_what_is_made_for_looking_is_neither_saved_nor_registered(review: Review, scene: Any) -> None:
+    labels = label_maps(review, scene)
+    before = {scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())}
+    review.checkerboard()
+    review.jacobian()
+    review.deformation("grid")
+    outlines = review.outlines(*labels)
+    made = {scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())} - before
+    lasting = {node.GetClassName() for node in made if node.GetSaveWithScene()}
+    assert lasting <= {"vtkMRMLColorTableNode", "vtkMRMLSubjectHierarchyNode"}
+    assert all(node.GetHideFromEditors() for node in outlines)
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    volumes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+    assert recognize_pair([node for node in volumes if node not in labels]) == (review.fixedNode, review.movingNode)
 
 
 def label_maps(review: Review, scene: Any) -> tuple[Any, Any]:

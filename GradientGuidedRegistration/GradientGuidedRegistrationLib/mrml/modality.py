@@ -24,10 +24,11 @@ def modality_of(node: Any) -> str | None:
 def recognize_pair(nodes: Iterable[Any]) -> tuple[Any, Any]:
     """The (fixed, moving) volumes among scalar volume nodes: an MR and a CT; None for what is not there.
 
-    Results of earlier registrations are left out. Of several the last one, which was loaded last, is taken. Where one
-    is recognised and just one other is there, the other takes the other part; so do two of which neither is.
+    Results of earlier registrations and what is not saved with the scene are left out. Of several the last one, which
+    was loaded last, is taken. Where one is recognised and just one other is there, the other takes the other part; so
+    do two of which neither is.
     """
-    candidates = [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE) is None]
+    candidates = [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE) is None and node.GetSaveWithScene()]
     found = {node: modality_of(node) for node in candidates}
     fixed = next((node for node in reversed(candidates) if found[node] == "MR"), None)
     moving = next((node for node in reversed(candidates) if found[node] == "CT"), None)

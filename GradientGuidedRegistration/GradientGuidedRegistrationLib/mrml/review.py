@@ -132,7 +132,9 @@ class Review:
         """Draw the deformation over the fixed image as a warped "grid" or as "glyphs"; "off" takes it away."""
 
         def make() -> Any:
-            return transform_node_from_field(self.result.field, "Deformation", self.scene)
+            node = transform_node_from_field(self.result.field, "Deformation", self.scene)
+            node.CreateDefaultDisplayNodes()
+            return node
 
         if mode != "off" or "deformation" in self._made:
             show_deformation(self._node("deformation", make), mode, regionNode=self.fixedNode)
@@ -147,7 +149,7 @@ class Review:
         )
         self.hide_outlines()
         nodes = tuple(
-            outline_node(labels, transform, reference, f"{labels.GetName()} outlines", colour, self.scene)
+            _for_looking(outline_node(labels, transform, reference, f"{labels.GetName()} outlines", colour, self.scene))
             for labels, transform, colour in sides
         )
         self._made.update({("outlines", side): node.GetID() for side, node in enumerate(nodes)})
@@ -227,7 +229,7 @@ class Review:
     def _node(self, key: Any, make: Callable[[], Any]) -> Any:
         node = self.scene.GetNodeByID(self._made[key]) if key in self._made else None
         if node is None:  # never made, or the user removed it
-            node = make()
+            node = _for_looking(make())
             self._made[key] = node.GetID()
         return node
 
@@ -245,3 +247,12 @@ class Review:
         node = self._node(key, make)
         show_in_slices(self.scene, self.fixedNode, node, opacity)
         return node
+
+
+def _for_looking(node: Any) -> Any:
+    """Keep a node that the review made out of saved scenes and, where no slice view has to list it, out of lists."""
+    for one in (node, *(node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes()))):
+        one.SaveWithSceneOff()
+    if not node.IsA("vtkMRMLVolumeNode"):
+        node.HideFromEditorsOn()
+    return node
