@@ -207,8 +207,8 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
-        """The scene closes: what runs is of no use any more."""
-        self.stopEverything()
+        """The scene closes: what runs is of no use any more, but for the search for devices."""
+        self.runner.stop()
         self.resultSection.clear()
         self.setParameterNode(None)
 

@@ -83,7 +83,8 @@ def test_install_goes_through_the_extension_and_tells_its_error(panel: Any, monk
     assert "no route to host" in panel.ui.noticeLabel.text
 
 
-def test_probe_fills_in_the_devices(panel: Any, wait: Any) -> None:
+def test_probe_fills_in_the_devices(panel: Any, scene: Any, wait: Any) -> None:
+    scene.Clear(0)  # which has nothing to do with it
     wait(lambda: panel.setupSection.devices)
     assert "CPU" in panel.ui.devicesLabel.text
     assert panel.setupSection.free_memory()["cpu"] > 0
