@@ -208,6 +208,16 @@ def test_a_volume_that_goes_away_meanwhile_is_told(filled: Any, scene: Any, wait
     assert not run.folder.exists()
 
 
+def test_each_step_is_a_line_of_the_log(panel: Any) -> None:
+    from GradientGuidedRegistrationLib.panel.runs import Run
+
+    run = Run("register", "CT, thin to MR, T2")
+    for step, fraction in (("align", 0.1), ("align", 0.2), ("refine", 0.5), ("refine", 0.6)):
+        panel.runner.progress.show_event(run, {"event": "progress", "step": step, "fraction": fraction})
+    lines = panel.ui.logText.toPlainText().splitlines()
+    assert [line.partition("T2: ")[2] for line in lines] == ["Aligning", "Refining the deformation"]
+
+
 @pytest.mark.parametrize(
     ("elapsed", "fraction", "words"),
     [

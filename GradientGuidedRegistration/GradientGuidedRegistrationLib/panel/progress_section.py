@@ -67,11 +67,11 @@ class ProgressSection:
             self.ui.statusLabel.text = _("{title}: starting").format(title=run.title)
         elif event["event"] == "progress":
             left = time_left(time.monotonic() - run.started, event["fraction"])
-            text = f"{run.title}: {step_name(event['step'])}" + (f", {left}" if left else "")
-            if self.ui.statusLabel.text.partition(",")[0] != text.partition(",")[0]:
-                self.log(text.partition(",")[0])
+            step = f"{run.title}: {step_name(event['step'])}"
+            if not self.ui.statusLabel.text.startswith(step):
+                self.log(step)
             self.ui.progressBar.value = int(1000 * event["fraction"])
-            self.ui.statusLabel.text = text
+            self.ui.statusLabel.text = step + (f", {left}" if left else "")
         elif event["event"] == "note":
             self.show_note(event["text"])
 
