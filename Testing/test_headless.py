@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,19 @@ def test_scene_is_slicers_own_with_default_nodes(scene: Any) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     node.CreateDefaultDisplayNodes()
     assert node.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeGrey"
+
+
+def test_the_scene_leaves_no_folder_even_while_it_is_used(scene: Any, repository: Path, tmp_path: Path) -> None:
+    code = "import os, sys; sys.path.insert(0, sys.argv[1]); from GradientGuidedRegistrationLib import headless; "
+    code += "headless.start().Clear(0); print(os.listdir(sys.argv[2]))"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(repository / "GradientGuidedRegistration"), str(tmp_path)],
+        env={**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.stdout.strip() == "[]", run.stderr
 
 
 def test_start_again_gives_the_same_scene(scene: Any) -> None:

@@ -8,9 +8,7 @@ even `slicer-core` and `vtk` are installed (a training node) there is no scene, 
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -124,26 +122,25 @@ def _import_slicer_core() -> ModuleType:
 
 
 def _create_scene(slicer: ModuleType) -> Any:
-    home = Path(tempfile.mkdtemp(prefix="slicer-home-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    (home / "share" / "ColorFiles").mkdir(parents=True)  # read at start; empty, so that nothing of the user's is loaded
     scene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetHomeDirectory(str(home))
-    application.SetShareDirectory("share")
-    application.SetMRMLScene(scene)
-    _alive.append(application)
-    for name in (
-        "vtkSlicerColorLogic",
-        "vtkSlicerTransformLogic",
-        "vtkSlicerVolumesLogic",
-        "vtkSlicerMarkupsLogic",
-        "vtkSlicerSegmentationsModuleLogic",
-        "vtkSlicerSubjectHierarchyModuleLogic",
-    ):
-        logic = getattr(slicer, name)()
-        logic.SetMRMLApplicationLogic(application)
-        logic.SetMRMLScene(scene)
-        _alive.append(logic)
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    with tempfile.TemporaryDirectory(prefix="slicer-home-", ignore_cleanup_errors=True) as home:  # read at start only
+        (Path(home) / "share" / "ColorFiles").mkdir(parents=True)  # empty, so that nothing of the user's is loaded
+        application = slicer.vtkSlicerApplicationLogic()
+        application.SetHomeDirectory(home)
+        application.SetShareDirectory("share")
+        application.SetMRMLScene(scene)
+        _alive.append(application)
+        for name in (
+            "vtkSlicerColorLogic",
+            "vtkSlicerTransformLogic",
+            "vtkSlicerVolumesLogic",
+            "vtkSlicerMarkupsLogic",
+            "vtkSlicerSegmentationsModuleLogic",
+            "vtkSlicerSubjectHierarchyModuleLogic",
+        ):
+            logic = getattr(slicer, name)()
+            logic.SetMRMLApplicationLogic(application)
+            logic.SetMRMLScene(scene)
+            _alive.append(logic)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
     return scene
