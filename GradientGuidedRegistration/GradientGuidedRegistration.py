@@ -67,6 +67,7 @@ class GradientGuidedRegistration(ScriptedLoadableModule):
             "Multimodal Image Registration with Adaptative Gradient Guidance, ICASSP 2021."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerLayout)
 
 
 def registerSampleData() -> None:
@@ -74,6 +75,13 @@ def registerSampleData() -> None:
     from GradientGuidedRegistrationLib.panel.samples import register_samples
 
     register_samples()
+
+
+def registerLayout() -> None:
+    """Let the application know the module's layout, so that a scene that was saved in it shows its views."""
+    from GradientGuidedRegistrationLib import mrml
+
+    mrml.register_layout(slicer.mrmlScene)
 
 
 #

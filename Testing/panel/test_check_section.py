@@ -189,6 +189,18 @@ def test_back_to_my_views_leaves_no_trace(panel: Any, show: Any, scene: Any, vie
     assert not any(getattr(panel.ui, f"{name}Button").checked for name in ("jacobian", "grid", "outlines", "split"))
 
 
+def test_closing_the_scene_goes_back_to_the_users_layout(panel: Any, show: Any, scene: Any) -> None:
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    layout.AddLayoutDescription(layout.SlicerLayoutFourUpView, '<layout type="vertical"/>')
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    show()
+    panel.ui.threeUpButton.click()
+    assert layout.GetViewArrangement() != layout.SlicerLayoutFourUpView
+    scene.Clear(0)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+    assert not panel.ui.threeUpButton.checked
+
+
 def test_a_volume_that_is_gone_is_not_looked_at(panel: Any, show: Any, scene: Any, volumes: Any) -> None:
     show()
     scene.RemoveNode(volumes.ct)

@@ -219,6 +219,15 @@ def test_the_panel_leaves_its_place_to_an_empty_widget(panel: Any) -> None:
     panel.parent.setParent(None)
 
 
+def test_the_layout_is_known_before_the_panel_is_opened(application: Any, scene: Any) -> None:
+    """A scene that was saved with three views side by side would show none."""
+    from GradientGuidedRegistrationLib.mrml.views import THREE_UP_LAYOUT
+
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    application.registerLayout()
+    assert layout.IsLayoutDescription(THREE_UP_LAYOUT)
+
+
 def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:
     filled.ui.registerButton.click()
     wait(lambda: filled.runner.queue._process._pid)

@@ -190,10 +190,16 @@ def views_restored(scene: Any) -> Iterator[None]:
 
 def three_up(scene: Any) -> None:
     """Axial, coronal and sagittal view side by side; a `ViewState` captured before brings the old layout back."""
+    register_layout(scene)
+    for layout in _nodes(scene, "vtkMRMLLayoutNode")[:1]:
+        layout.SetViewArrangement(THREE_UP_LAYOUT)
+
+
+def register_layout(scene: Any) -> None:
+    """Let the application know the layout of `three_up`: a saved scene tells the number of its layout and no more."""
     for layout in _nodes(scene, "vtkMRMLLayoutNode")[:1]:
         if not layout.IsLayoutDescription(THREE_UP_LAYOUT):
             layout.AddLayoutDescription(THREE_UP_LAYOUT, _THREE_UP)
-        layout.SetViewArrangement(THREE_UP_LAYOUT)
 
 
 def _update_legends(scene: Any) -> None:

@@ -48,7 +48,8 @@ class ResultSection:
         self._show(self._results[-1])
 
     def clear(self) -> None:
-        """There is no result any more: the scene was closed, and all nodes with it."""
+        """There is no result any more: the scene closes, and all nodes go with it."""
+        self._views.leave_three_up()
         self._results = []
         self._show(None)
 

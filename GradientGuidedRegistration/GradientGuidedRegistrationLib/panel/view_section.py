@@ -62,6 +62,12 @@ class ViewSection:
         self._release()
         self.update()
 
+    def leave_three_up(self) -> None:
+        """Go back to the layout that there was before, if the views are side by side now."""
+        if self.ui.threeUpButton.checked:
+            self.ui.threeUpButton.checked = False
+            self._three_up()
+
     def _release(self) -> None:
         """Nothing is shown any more of what stays until its button is pressed again."""
         if self.ui.threeUpButton.checked:
