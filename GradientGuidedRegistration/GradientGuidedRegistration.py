@@ -146,12 +146,14 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def setup(self) -> None:
         """Build the panel. Slicer calls it once, when the module is first shown."""
+        from GradientGuidedRegistrationLib.panel.process import remove_orphans
         from GradientGuidedRegistrationLib.panel.repairs import reach_node_selectors, tell_every_path
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
         from GradientGuidedRegistrationLib.panel.runner import Runner
         from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
 
         ScriptedLoadableModuleWidget.setup(self)
+        remove_orphans()
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/GradientGuidedRegistration.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)

@@ -286,10 +286,10 @@ def is_alive(pid: int) -> bool:
     if sys.platform == "win32":
         import ctypes
 
-        kernel = ctypes.windll.kernel32
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         handle = kernel.OpenProcess(0x00100000, False, pid)  # SYNCHRONIZE
         if not handle:
-            return False
+            return ctypes.get_last_error() == 5  # access denied: it is there, and somebody else's
         alive = kernel.WaitForSingleObject(handle, 0) != 0
         kernel.CloseHandle(handle)
         return alive

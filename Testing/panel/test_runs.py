@@ -179,6 +179,23 @@ def test_what_ends_while_it_is_cancelled_leaves_the_scene_as_it_was(filled: Any,
     assert node_ids(scene) == before
 
 
+def test_folders_of_a_killed_application_are_removed_and_those_of_a_running_one_are_not(application: Any) -> None:
+    import subprocess
+
+    from GradientGuidedRegistrationLib.panel.process import new_folder, remove_orphans
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    own, mine = new_folder(), str(os.getpid())
+    orphan = own.with_name(own.name.replace(f"-{mine}-", f"-{gone.pid}-"))
+    others = [own.with_name(f"registration-elsewhere-{gone.pid}-x"), own.with_name("registration-of-mine")]
+    for folder in (orphan, *others):
+        folder.mkdir()
+        (folder / "input.mha").touch()
+    remove_orphans()
+    assert sorted(folders()) == sorted([own, *others])
+
+
 def test_closing_the_scene_ends_what_runs(filled: Any, scene: Any, wait: Any) -> None:
     from GradientGuidedRegistrationLib.worker import is_alive
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +21,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..worker import CANCEL, FINISHED, REQUEST
+from ..worker import CANCEL, FINISHED, REQUEST, is_alive
 
 WORKER = Path(__file__).resolve().parents[1] / "worker.py"
 _LOG = "log.txt"
@@ -160,8 +162,20 @@ def python() -> str:
 
 
 def new_folder() -> Path:
-    """A new, empty job folder in the application's temporary folder."""
-    return Path(tempfile.mkdtemp(prefix="registration-", dir=slicer.app.temporaryPath))
+    """A new, empty job folder in the application's temporary folder; its name tells the process it belongs to."""
+    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-", dir=slicer.app.temporaryPath))
+
+
+def remove_orphans() -> None:
+    """Remove the job folders of processes of this machine that are gone, such as a Slicer that was killed."""
+    for folder in Path(slicer.app.temporaryPath).glob(f"{_prefix()}*-*"):
+        pid = folder.name.split("-")[2]
+        if pid.isdecimal() and not is_alive(int(pid)):
+            remove_folder(folder)
+
+
+def _prefix() -> str:
+    return f"registration-{re.sub('[^A-Za-z0-9]', '_', platform.node())}-"
 
 
 def remove_folder(folder: Path) -> None:
