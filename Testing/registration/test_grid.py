@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -137,6 +139,13 @@ def test_covering_obeys_the_memory_budget(grid):
     wide, (before, after) = small.covering(grid, 20_000)
     assert np.prod(wide.size) <= 20_000
     assert np.allclose(wide.point(before), small.origin)
+
+
+def test_halfway_lies_in_the_middle_of_eight_points(grid):
+    between = grid.halfway()
+    assert between.size == tuple(n - 1 for n in grid.size)
+    np.testing.assert_allclose(between.point((1, 2, 0)), (grid.point((1, 2, 0)) + grid.point((2, 3, 1))) / 2, atol=1e-4)
+    assert replace(grid, size=(1, 5, 1)).halfway().size == (1, 4, 1)
 
 
 @pytest.mark.parametrize(("stride", "first"), [(1, 0), (2, 1), (3, 1)])

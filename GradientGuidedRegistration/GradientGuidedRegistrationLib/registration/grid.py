@@ -83,6 +83,12 @@ class Grid:
         i, j, k = (n + 2 * margin for n in self.size)
         return replace(self, size=(i, j, k), origin=tuple(self.point(np.full(3, -margin))))
 
+    def halfway(self) -> Grid:
+        """Return the points in the middle between this grid's points: one less along each axis of more than one."""
+        i, j, k = (max(n - 1, 1) for n in self.size)
+        middle = [0.5 if n > 1 else 0.0 for n in self.size]
+        return replace(self, size=(i, j, k), origin=tuple(self.point(np.array(middle)).tolist()))
+
     def covering(self, other: Grid, maximum_voxels: int) -> tuple[Grid, tuple[np.ndarray, np.ndarray]]:
         """Return the grid extended over the voxels of another one, and by how many points before and after (i, j, k).
 
