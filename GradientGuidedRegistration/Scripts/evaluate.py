@@ -61,13 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def evaluate(options: dict[str, Any], quiet: bool) -> int:
     """Evaluate as the options say, and print the table."""
-    from GradientGuidedRegistrationLib import training
+    from GradientGuidedRegistrationLib import headless
+    from GradientGuidedRegistrationLib.training import EvaluationSettings
 
     def show(step: str, fraction: float) -> None:
         if not quiet and sys.stderr is not None:
             print(f"{100 * fraction:3.0f} %  {step}", file=sys.stderr, flush=True)
 
-    table = training.evaluate(training.EvaluationSettings(**options), progress=show)
+    logic = headless.load_module().GradientGuidedRegistrationLogic()
+    table = logic.evaluate(EvaluationSettings(**options), progress=show)
     print(table.text(), end="")
     return 0
 

@@ -91,10 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(options: dict[str, Any], quiet: bool) -> int:
     """Train as the options say, and tell the result."""
-    from GradientGuidedRegistrationLib import training
+    from GradientGuidedRegistrationLib import headless
     from GradientGuidedRegistrationLib.training.settings import with_preset
 
-    result = training.train(with_preset(**options), bar=not quiet)
+    result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
     dice = result.best.get("dice")
     figures = f", best validation Dice {100 * dice:.2f} % at step {result.best['step']}" if dice else ""
     early = "" if result.finished else " (time limit reached; continue with --resume)"
