@@ -416,7 +416,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             movingNode: scalar volume node, usually the CT; its linear parent transforms are part of where it is. If it
                 is under the result of an earlier registration, that result is left out and replaced.
             settings: None takes the defaults.
-            initialTransformNode: transform that brings the moving volume near the fixed one, not applied to it yet.
+            initialTransformNode: transform that brings the moving volume near the fixed one; if the volume is under it
+                already, it is not applied a second time.
             fixedMaskNode, movingMaskNode: segmentation or label map of the region of that volume that matters.
             movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
             createWarpedVolume: also make a volume of the moving image on the fixed grid.

@@ -159,6 +159,9 @@ def test_masks_and_initial_transform_reach_the_registration(
     assert "fixed_mask" not in seen
     # The node moves the CT 10 mm towards RAS +x; a fixed point is found in the CT 10 mm the other way: LPS +x.
     assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((10.0, 0.0, 0.0))
+    moving.SetAndObserveTransformNodeID(initial.GetID())  # moved by hand already: not twice
+    logic.register(fixed, moving, initialTransformNode=initial)
+    assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((0.0, 0.0, 0.0))
 
 
 def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(

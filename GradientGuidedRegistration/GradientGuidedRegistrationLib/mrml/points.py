@@ -11,7 +11,7 @@ import slicer
 import vtk
 
 from ..errors import InputError
-from .geometry import result_above
+from .geometry import chain_above
 from .transaction import all_or_nothing
 
 
@@ -80,7 +80,8 @@ def _placed(node: Any) -> list[int]:
 def _positions(node: Any, before_registration: bool) -> np.ndarray:
     placed = _placed(node)
     above = vtk.vtkGeneralTransform()
-    stop = result_above(node) if before_registration else None
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), stop, above)
+    chain, end = chain_above(node, before_registration)
+    if chain:
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(chain[0], end, above)
     own = [node.GetNthControlPointPosition(index) for index in placed]
     return np.array([above.TransformPoint(*position) for position in own]).reshape(-1, 3)

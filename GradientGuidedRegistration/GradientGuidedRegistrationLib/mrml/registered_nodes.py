@@ -54,7 +54,7 @@ def registration_input(
         if node is not None
     }
     if initialTransformNode is not None:
-        options["initial_transform"] = transform_from_node(initialTransformNode, fixed)
+        options["initial_transform"] = transform_from_node(initialTransformNode, fixed, movingNode)
     return fixed, moving, options
 
 
