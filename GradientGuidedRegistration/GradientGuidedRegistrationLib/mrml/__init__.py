@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
     from .outlines import outline_node
-    from .outputs import apply_to, is_registered, move_into, set_registered
+    from .outputs import apply_to, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
     from .registered_nodes import RegisteredNodes, add_result, registration_input
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .structures import match_structures, structures_of
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
-    from .transforms import observe_transform, transform_from_node, transform_node_from_field
+    from .transforms import transform_from_node, transform_node_from_field
     from .views import (
         ViewState,
         clear_foreground,
@@ -110,7 +110,7 @@ _NAMES = {
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),
     "outlines": ("outline_node",),
-    "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
+    "outputs": ("apply_to", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
     "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
@@ -120,7 +120,7 @@ _NAMES = {
     "structures": ("match_structures", "structures_of"),
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
-    "transforms": ("observe_transform", "transform_from_node", "transform_node_from_field"),
+    "transforms": ("transform_from_node", "transform_node_from_field"),
     "views": (
         "ViewState",
         "clear_foreground",

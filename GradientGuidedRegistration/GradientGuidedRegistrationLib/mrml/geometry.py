@@ -33,6 +33,10 @@ RESULT_ATTRIBUTE = "GradientGuidedRegistration.Result"
 """Marks the transform nodes that a registration of this extension made."""
 
 
+STOOD_IN_FOR = "gradientGuidedRegistrationStoodInFor"
+"""Reference of a transform node that `outputs` made to hold a node's place under a result: the parent it stands for."""
+
+
 def result_above(node: Any) -> Any:
     """The nearest transform above a node that is the result of a registration, or None."""
     parent = node.GetParentTransformNode()
@@ -45,10 +49,14 @@ def chain_above(node: Any, before_registration: bool = False) -> tuple[list[Any]
     """The transforms above a node, the nearest first, and the node in whose coordinates they end (None: the world).
 
     With `before_registration` they end below the result of an earlier registration: without it and what is above it,
-    the node is where it was before it was registered.
+    the node is where it was before it was registered. Instead of a transform that stands in for them, the node's own
+    parents are given then.
     """
-    end = result_above(node) if before_registration else None
-    chain, parent = [], node.GetParentTransformNode()
+    end, parent = None, node.GetParentTransformNode()
+    if before_registration and parent is not None:
+        parent = parent.GetNodeReference(STOOD_IN_FOR) or parent
+        end = parent if parent.GetAttribute(RESULT_ATTRIBUTE) is not None else result_above(parent)
+    chain = []
     while parent is not None and parent is not end:
         chain.append(parent)
         parent = parent.GetParentTransformNode()

@@ -19,7 +19,6 @@ from .geometry import (
     is_singular,
     matrix_from_vtk,
     matrix_to_vtk,
-    result_above,
     set_geometry,
 )
 from .transaction import all_or_nothing
@@ -96,7 +95,7 @@ def transform_from_node(node: Any, reference: sitk.Image | None = None, movingNo
         raise InputError("A transform node is needed.")
     chain = [node, *chain_above(node)[0]]
     for one in chain:
-        if one.IsLinear() and is_singular(_matrix_between(one, one.GetParentTransformNode())):
+        if one.IsLinear() and is_singular(matrix_between(one, one.GetParentTransformNode())):
             raise InputError(
                 f"The transform '{one.GetName()}' is singular: it has no inverse. Reset or choose another."
             )
@@ -106,7 +105,7 @@ def transform_from_node(node: Any, reference: sitk.Image | None = None, movingNo
         shared = end = end if end in chain[1:] else None
     path = ((end, shared), (shared, node), (shared, end))
     if node.IsTransformToNodeLinear(shared) and (shared is end or shared.IsTransformToNodeLinear(end)):
-        world_to_node, node_to_place, back = (_matrix_between(*ends) for ends in path)
+        world_to_node, node_to_place, back = (matrix_between(*ends) for ends in path)
         lps = LPS_RAS @ back @ node_to_place @ world_to_node @ LPS_RAS
         affine = sitk.AffineTransform(3)
         affine.SetMatrix(lps[:3, :3].ravel().tolist())
@@ -128,8 +127,8 @@ def _between(source: Any, target: Any) -> Any:
     return general
 
 
-def _matrix_between(source: Any, target: Any) -> np.ndarray:
-    """`_between` of linear nodes as a (4, 4) matrix."""
+def matrix_between(source: Any, target: Any) -> np.ndarray:
+    """(4, 4) RAS matrix from the coordinates in one linear transform node to those in another; None: the world."""
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
     return matrix_from_vtk(matrix)
@@ -149,16 +148,3 @@ def _sampled_field(transform: Any, reference: sitk.Image) -> sitk.Image:
     field = sitk.GetImageFromArray(vectors.reshape(*reference.GetSize()[::-1], 3), isVector=True)
     set_geometry(field, matrix)
     return field
-
-
-def observe_transform(node: Any, transform_node: Any) -> None:
-    """Put a node under a transform, reversibly: nothing is hardened, taking it out again is the undo.
-
-    A node that already has a parent keeps it: the topmost transform above the node goes under `transform_node`, so that
-    the node is first placed in the world as before and then moved. The result of an earlier registration is replaced.
-    """
-    earlier = result_above(node)
-    top = node
-    while top.GetParentTransformNode() not in (None, earlier):
-        top = top.GetParentTransformNode()
-    top.SetAndObserveTransformNodeID(transform_node.GetID())
