@@ -433,6 +433,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )
+        registered = mrml.input_fingerprints(fixedNode, movingNode)
         settings = self._withInverse(settings, createInverse)
         result = self.registerImages(fixed, moving, settings, progress=progress, **options)
         return self.addResultToScene(
@@ -442,6 +443,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             movingSegmentationNode=movingSegmentationNode,
             createWarpedVolume=createWarpedVolume,
             observe=observe,
+            registered=registered,
         )
 
     def writeJob(
@@ -454,8 +456,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         initialTransformNode: Any = None,
         fixedMaskNode: Any = None,
         movingMaskNode: Any = None,
-    ) -> None:
+    ) -> tuple[str, str]:
         """Write what `register` would work on to a new folder, for the background process. Main thread only.
+
+        Returns:
+            What `addResultToScene` takes as `registered`, to notice that a volume has changed in the meantime.
 
         Raises:
             InputError: for input that cannot be registered.
@@ -468,6 +473,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )
         write_job(Job(fixed, moving, settings, **options), folder)
+        return mrml.input_fingerprints(fixedNode, movingNode)
 
     def changeJob(self, folder: Path, **changes: Any) -> None:
         """Change settings (names of `Settings`) of a job that was written, for another try."""

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
 
 SIZE = 24
 
@@ -44,6 +45,19 @@ def names_in(scene: Any) -> list[str]:
 def logic(module: Any) -> Any:
     """A new Logic."""
     return module.GradientGuidedRegistrationLogic()
+
+
+@pytest.fixture
+def new_parent(scene: Any) -> Any:
+    """`new_parent(node)` puts a node under a new linear transform, which is returned."""
+
+    def put(node: Any) -> Any:
+        parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"parent of {node.GetName()}")
+        parent.GetTransformToParent().Translate(1, 2, 3)
+        node.SetAndObserveTransformNodeID(parent.GetID())
+        return parent
+
+    return put
 
 
 @pytest.fixture
@@ -104,6 +118,27 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
         logic.addResultToScene(finished_result(inverse=True), fixed, moving, movingSegmentationNode=empty)
     assert names_in(scene) == before
     assert moving.GetParentTransformNode() is None
+
+
+@pytest.mark.parametrize("name", ["MR", "CT"])
+@pytest.mark.parametrize("what", ["voxels", "parent"])
+def test_a_volume_that_changes_meanwhile_is_told(
+    scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any, name: str, what: str
+) -> None:
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    parents = {node.GetName(): new_parent(node) for node in pair}
+    registered = logic.writeJob(tmp_path / "job", *pair, Settings())
+    logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)  # nothing has changed
+    before, node = names_in(scene), scene.GetFirstNodeByName(name)
+    if what == "parent":
+        parents[name].GetTransformToParent().Translate(0, 0, 5)
+    else:
+        other = np.zeros((SIZE, SIZE, SIZE), np.float32)
+        node.SetAndObserveImageData(vtk_from_image(sitk.GetImageFromArray(other)))
+    with pytest.raises(InputError, match=f"'{name}' was changed or moved .* Register again"):
+        logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)
+    assert names_in(scene) == before
 
 
 def test_cancelling_leaves_the_scene_as_it_was(

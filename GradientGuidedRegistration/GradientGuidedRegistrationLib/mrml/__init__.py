@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         plot_nodes_from_table,
         table_node_from_comparison,
     )
+    from .fingerprint import fingerprint, has_changed
     from .images import image_from_node, volume_node_from_image
     from .labels import carry_labels, labels_from_node, segment_names
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .outputs import apply_to, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
-    from .registered_nodes import RegisteredNodes, add_result, registration_input
+    from .registered_nodes import RegisteredNodes, add_result, input_fingerprints, registration_input
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
@@ -62,9 +63,12 @@ __all__ = [
     "disagreement_node",
     "expected_error_node",
     "export_csv",
+    "fingerprint",
     "flicker",
     "gradient_map_node",
+    "has_changed",
     "image_from_node",
+    "input_fingerprints",
     "is_registered",
     "jacobian_node",
     "labels_from_node",
@@ -105,6 +109,7 @@ _NAMES = {
         "plot_nodes_from_table",
         "table_node_from_comparison",
     ),
+    "fingerprint": ("fingerprint", "has_changed"),
     "images": ("image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
@@ -113,7 +118,7 @@ _NAMES = {
     "outputs": ("apply_to", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
-    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
+    "registered_nodes": ("RegisteredNodes", "add_result", "input_fingerprints", "registration_input"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),

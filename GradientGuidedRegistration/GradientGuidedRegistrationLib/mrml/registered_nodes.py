@@ -7,8 +7,10 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from ..errors import InputError
 from ..registration.result import Result
 from ..registration.trust import VERDICTS
+from .fingerprint import fingerprint, has_changed
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
@@ -58,6 +60,15 @@ def registration_input(
     return fixed, moving, options
 
 
+def input_fingerprints(fixedNode: Any, movingNode: Any) -> tuple[str, str]:
+    """What `add_result` needs to notice that a volume has changed since its registration began.
+
+    Raises:
+        InputError: a node that cannot be registered.
+    """
+    return fingerprint(fixedNode), fingerprint(movingNode, before_registration=True)
+
+
 def add_result(
     result: Result,
     fixedNode: Any,
@@ -67,6 +78,7 @@ def add_result(
     movingSegmentationNode: Any = None,
     createWarpedVolume: bool = True,
     observe: bool = True,
+    registered: tuple[str, str] | None = None,
     transformNode: Any = None,
     inverseTransformNode: Any = None,
     warpedVolumeNode: Any = None,
@@ -77,9 +89,16 @@ def add_result(
         movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
         createWarpedVolume: also make a volume of the moving image on the fixed grid.
         observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
+        registered: `input_fingerprints` of what was registered; None does not ask whether it is still so.
         transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones.
+
+    Raises:
+        InputError: a volume has changed, or a node cannot be used.
     """
     fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
+    if registered is not None:
+        _check_unchanged(fixedNode, registered[0], before_registration=False)
+        _check_unchanged(movingNode, registered[1], before_registration=True)
     with all_or_nothing(scene):
         transform = transform_node_from_field(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
@@ -113,6 +132,14 @@ def add_result(
         if observe:
             set_registered(movingNode, transform, True)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+
+def _check_unchanged(node: Any, registered: str, *, before_registration: bool) -> None:
+    if has_changed(node, registered, before_registration=before_registration):
+        raise InputError(
+            f"The volume '{node.GetName()}' was changed or moved while it was being registered: the result does not "
+            "fit it. Register again."
+        )
 
 
 def _verdict(quality: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ class Runner:
         nodes = {role: getattr(parameters, role) for role in _NODES}
         run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
         try:
-            self.logic.writeJob(
+            run.options["registered"] = self.logic.writeJob(
                 run.folder / INPUT, fixed, moving, self.logic.settings(parameters),
                 initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
                 movingMaskNode=parameters.movingMask,
@@ -156,8 +156,8 @@ class Runner:
         made = self.logic.addResultToScene(
             self.logic.readResult(run.folder / RESULT), fixed, moving,
             movingSegmentationNode=nodes.get("movingSegmentation"), createWarpedVolume=run.options["createWarped"],
-            transformNode=nodes.get("transform"), inverseTransformNode=nodes.get("inverseTransform"),
-            warpedVolumeNode=nodes.get("warpedVolume"),
+            registered=run.options["registered"], transformNode=nodes.get("transform"),
+            inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"),
         )  # fmt: skip
         _show_layers(fixed, moving)
         self._on_result(made, fixed, moving)
