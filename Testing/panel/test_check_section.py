@@ -284,6 +284,10 @@ def test_landmarks_where_there_are_point_lists(panel: Any, show: Any, scene: Any
     ui.movingPointsSelector.setCurrentNode(moving)
     ui.landmarksButton.click()
     assert "2 landmarks: 3.0 mm before, 0.0 mm after" in ui.landmarksLabel.text
+    moving.UnsetNthControlPointPosition(0)
+    ui.landmarksButton.click()
+    assert "1 landmarks: 3.0 mm before" in ui.landmarksLabel.text
+    assert "not placed in both lists: 1." in ui.landmarksLabel.text
     moving.RemoveNthControlPoint(0)
     ui.landmarksButton.click()
     assert "as many of each" in ui.landmarksLabel.text

@@ -15,14 +15,14 @@ class Pairing:
     """The structures of a node of the fixed and of a node of the moving image, and what belongs together.
 
     Args:
-        fixedNode, movingNode: segmentations or label maps in any mix; the moving one may be under a result.
+        fixedNode, movingNode: segmentations or label maps in any mix; they may be under a result.
 
     Raises:
         InputError: as `structures_of`.
     """
 
     def __init__(self, fixedNode: Any, movingNode: Any) -> None:
-        self.fixed: list[Structure] = structures_of(fixedNode)
+        self.fixed: list[Structure] = structures_of(fixedNode, before_registration=True)
         self.moving: list[Structure] = structures_of(movingNode, before_registration=True)
         self._by_hand: dict[str, str | None] = {}
 

@@ -58,8 +58,13 @@ class LandmarksSection:
         before, after = errors.mean(axis=0)
         text = _("Error of {count} landmarks: {before:.1f} mm before, {after:.1f} mm after on average, {most:.1f} mm "
                  "at most. Each is in the table «{table}».")  # fmt: skip
-        self._say(text.format(count=len(errors), before=before, after=after, most=errors[:, 1].max(),
-                              table=table.GetName()))  # fmt: skip
+        text = text.format(
+            count=len(errors), before=before, after=after, most=errors[:, 1].max(), table=table.GetName()
+        )
+        left_out = max(node.GetNumberOfControlPoints() for node in points) - len(errors)
+        if left_out:
+            text += " " + _("Left out, since not placed in both lists: {count}.").format(count=left_out)
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self.ui.landmarksLabel.text = text
