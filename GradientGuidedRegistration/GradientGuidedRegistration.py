@@ -526,15 +526,15 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return mrml.suggest_structures(fixedNode, movingNode, slicer.mrmlScene)
 
-    def pairing(self, fixedNode: Any, movingNode: Any) -> Pairing:
-        """Which structures of two segmentations or label maps are compared with each other.
+    def pairing(self, fixedNode: Any, movingNode: Any, earlier: Pairing | None = None) -> Pairing:
+        """Which structures of two segmentations or label maps are compared; choices of an `earlier` pairing are kept.
 
         Raises:
             InputError: a node without structures, or whose values are fractions.
         """
         from GradientGuidedRegistrationLib import mrml
 
-        return mrml.Pairing(fixedNode, movingNode)
+        return mrml.Pairing(fixedNode, movingNode, earlier)
 
     def exportComparison(self, figures: Mapping[str, Any], path: str | Path) -> Path:
         """Write the figures of a comparison (`evaluation.compare_labels`) as CSV.

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
+from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
 
@@ -235,6 +236,14 @@ def test_structures_are_found_compared_and_corrected(
     wait(lambda: ui.compareButton.text == "Compare", 20)
     assert table.rowCount == 3 and table.item(0, 2).text() == "0.000 → 0.000"
     assert table.item(1, 0).text() == "–" and table.item(1, 1).text() == "Label 1"
+
+    # the label map of the MR is edited: measured anew, what was chosen by hand stays
+    volumes.mr_labels.SetAndObserveImageData(vtk_from_image(ball(0, (0, 2), sitk.sitkUInt8) + ball(9, (0, 1), 1)))
+    ui.compareButton.click()
+    wait(lambda: ui.compareButton.text == "Compare", 20)
+    names = [table.item(row, 0).text() for row in range(table.rowCount)]
+    assert names[:2] == ["Label 1", "Label 2"] and "3" in names[2]
+    assert table.cellWidget(0, 1).currentText == "none"
 
 
 def test_outlines_come_and_go(panel: Any, show: Any, scene: Any) -> None:

@@ -114,13 +114,12 @@ class StructuresSection:
             self._steps = None
 
     def _match(self) -> bool:
-        """Find out what belongs together, unless that is known already; False if it cannot be."""
-        if self._pairing is None:
-            try:
-                self._pairing = self._logic.pairing(*self.nodes)
-            except InputError as error:
-                self._say(str(error))
-                return False
+        """Read the structures and find out what belongs together, unless chosen by hand; False if it cannot be."""
+        try:
+            self._pairing = self._logic.pairing(*self.nodes, self._pairing)
+        except InputError as error:
+            self._say(str(error))
+            return False
         return True
 
     def _compared(self, comparison: Any) -> None:
