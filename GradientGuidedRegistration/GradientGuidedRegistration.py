@@ -291,13 +291,14 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self._parameterNode.weights = path
 
     def onSwap(self, *_args: Any) -> None:
-        """Fixed and moving volume change places."""
+        """Fixed and moving volume change places; what belongs to one direction only is given up."""
         parameters = self._parameterNode
         with slicer.util.NodeModify(parameters):
             for first, second in (("fixedVolume", "movingVolume"), ("fixedMask", "movingMask")):
                 a, b = getattr(parameters, first), getattr(parameters, second)
                 setattr(parameters, first, b)
                 setattr(parameters, second, a)
+            parameters.movingSegmentation = parameters.initialTransform = None
 
     def missing(self) -> str:
         """What keeps the button disabled, as a sentence."""
