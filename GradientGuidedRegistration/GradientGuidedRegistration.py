@@ -457,19 +457,23 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         initialTransformNode: Any = None,
         fixedMaskNode: Any = None,
         movingMaskNode: Any = None,
+        **targets: Any,
     ) -> tuple[str, str]:
         """Write what `register` would work on to a new folder, for the background process. Main thread only.
+
+        `targets` are the existing nodes that the result is to overwrite, by their names in `mrml.add_result`.
 
         Returns:
             What `addResultToScene` takes as `registered`, to notice that a volume has changed in the meantime.
 
         Raises:
-            InputError: for input that cannot be registered.
+            InputError: for input that cannot be registered, or nodes that cannot be overwritten.
             OSError: the folder cannot be written.
         """
         from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.registration.storage import Job, write_job
 
+        mrml.check_targets(fixedNode, movingNode, **targets)
         fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )

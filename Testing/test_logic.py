@@ -120,6 +120,36 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
     assert moving.GetParentTransformNode() is None
 
 
+def test_targets_that_cannot_hold_the_result_are_refused_before_any_is_overwritten(
+    scene: Any, logic: Any, pair: tuple[Any, Any]
+) -> None:
+    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    labels = mrml.volume_node_from_image(sitk.Image(4, 4, 4, sitk.sitkUInt8), "labels", scene, labels=True)
+    before = names_in(scene)
+    with pytest.raises(InputError, match="'labels' cannot hold this result"):
+        logic.addResultToScene(finished_result(False), *pair, transformNode=chosen, warpedVolumeNode=labels)
+    assert names_in(scene) == before and chosen.GetNodeReference("spatialRegistrationMoving") is None
+
+
+def test_a_target_among_the_transforms_of_the_volumes(
+    scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any
+) -> None:
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    parent, chosen = new_parent(pair[1]), scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    chosen.SetAndObserveTransformNodeID(parent.GetID())
+    nodes = logic.addResultToScene(finished_result(True), *pair, transformNode=chosen)
+    assert chosen.GetParentTransformNode() is None and parent.GetParentTransformNode() is chosen
+    logic.writeJob(tmp_path / "again", *pair, Settings(), transformNode=chosen)  # the earlier result: as always
+    chosen.SetAttribute("GradientGuidedRegistration.Result", None)  # a field of the user's own, above the CT
+    with pytest.raises(InputError, match="overwrite 'mine', which 'CT' is under"):
+        logic.writeJob(tmp_path / "own", *pair, Settings(), transformNode=chosen)
+    pair[0].SetAndObserveTransformNodeID(nodes.inverseTransform.GetID())
+    with pytest.raises(InputError, match="overwrite 'MR to CT', which 'MR' is under"):
+        logic.writeJob(tmp_path / "fixed", *pair, Settings(), inverseTransformNode=nodes.inverseTransform)
+    assert list(tmp_path.iterdir()) == [tmp_path / "again"]
+
+
 @pytest.mark.parametrize("name", ["MR", "CT"])
 @pytest.mark.parametrize("what", ["voxels", "parent"])
 def test_a_volume_that_changes_meanwhile_is_told(

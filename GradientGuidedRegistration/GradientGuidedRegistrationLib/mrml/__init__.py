@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
     from .outlines import outline_node
-    from .outputs import apply_to, is_registered, move_into, observe_transform, set_registered
+    from .outputs import apply_to, check_targets, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
     from .registered_nodes import RegisteredNodes, add_result, input_fingerprints, registration_input
@@ -58,6 +58,7 @@ __all__ = [
     "apply_to",
     "carry_labels",
     "carry_points",
+    "check_targets",
     "clear_foreground",
     "compare_nodes",
     "disagreement_node",
@@ -115,7 +116,7 @@ _NAMES = {
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),
     "outlines": ("outline_node",),
-    "outputs": ("apply_to", "is_registered", "move_into", "observe_transform", "set_registered"),
+    "outputs": ("apply_to", "check_targets", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
     "registered_nodes": ("RegisteredNodes", "add_result", "input_fingerprints", "registration_input"),

@@ -10,10 +10,44 @@ from .transaction import remove_node
 from .transforms import matrix_between
 
 
+def check_targets(
+    fixedNode: Any,
+    movingNode: Any,
+    *,
+    transformNode: Any = None,
+    inverseTransformNode: Any = None,
+    warpedVolumeNode: Any = None,
+) -> None:
+    """See before the work that its result can go into the nodes that were chosen for it; None needs no check.
+
+    Raises:
+        InputError: a node of another class, or a transform that one of the two volumes is under, but for the result of
+            an earlier registration of the moving volume.
+    """
+    transforms = [node for node in (transformNode, inverseTransformNode) if node is not None]
+    for node in transforms:
+        _check_class(node, "vtkMRMLGridTransformNode")
+    if warpedVolumeNode is not None:
+        _check_class(warpedVolumeNode, "vtkMRMLScalarVolumeNode")
+    for volume, is_moving in ((fixedNode, False), (movingNode, True)):
+        chain, _ = chain_above(volume, before_registration=is_moving)
+        for node in transforms:
+            if node in chain:
+                raise InputError(
+                    f"The result would overwrite '{node.GetName()}', which '{volume.GetName()}' is under. Take it out "
+                    "of that transform (Data module) or choose «Create new»."
+                )
+
+
+def _check_class(target: Any, class_name: str) -> None:
+    if target.GetClassName() != class_name:
+        raise InputError(f"'{target.GetName()}' cannot hold this result; choose «Create new».")
+
+
 def move_into(source: Any, target: Any) -> Any:
     """Give `target` the content of `source`, a node of the same class, take `source` out of the scene, return `target`.
 
-    The name, the ID and the place of `target` in the scene stay, its description does not; None as a target returns
+    The name and the ID of `target` stay, its description and its parent transform do not; None as a target returns
     `source` as it is.
 
     Raises:
@@ -21,8 +55,7 @@ def move_into(source: Any, target: Any) -> Any:
     """
     if target is None or target is source or source is None:
         return source
-    if target.GetClassName() != source.GetClassName():
-        raise InputError(f"'{target.GetName()}' cannot hold this result; choose «Create new».")
+    _check_class(target, source.GetClassName())
     was_modifying = target.StartModify()
     if source.IsA("vtkMRMLTransformNode"):
         target.SetAndObserveTransformFromParent(source.GetTransformFromParent())
@@ -31,9 +64,9 @@ def move_into(source: Any, target: Any) -> Any:
     else:
         target.CopyOrientation(source)
         target.SetAndObserveImageData(source.GetImageData())
-        target.SetAndObserveTransformNodeID(None)  # the voxels are where they are shown
         if target.GetDisplayNode() is None:
             target.CreateDefaultDisplayNodes()
+    target.SetAndObserveTransformNodeID(None)  # source and result are in world coordinates
     target.SetAttribute(RESULT_ATTRIBUTE, "1")
     target.SetDescription(source.GetDescription())
     target.EndModify(was_modifying)

@@ -14,7 +14,7 @@ from .fingerprint import fingerprint, has_changed
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
-from .outputs import move_into, set_registered
+from .outputs import check_targets, move_into, set_registered
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 
@@ -99,6 +99,13 @@ def add_result(
     if registered is not None:
         _check_unchanged(fixedNode, registered[0], before_registration=False)
         _check_unchanged(movingNode, registered[1], before_registration=True)
+    check_targets(
+        fixedNode,
+        movingNode,
+        transformNode=transformNode,
+        inverseTransformNode=inverseTransformNode if result.inverse_field is not None else None,
+        warpedVolumeNode=warpedVolumeNode if createWarpedVolume else None,
+    )
     with all_or_nothing(scene):
         transform = transform_node_from_field(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode

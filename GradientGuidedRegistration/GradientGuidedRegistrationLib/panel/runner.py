@@ -67,7 +67,9 @@ class Runner:
             run.options["registered"] = self.logic.writeJob(
                 run.folder / INPUT, fixed, moving, self.logic.settings(parameters),
                 initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
-                movingMaskNode=parameters.movingMask,
+                movingMaskNode=parameters.movingMask, transformNode=parameters.transform,
+                inverseTransformNode=parameters.inverseTransform if parameters.createInverse else None,
+                warpedVolumeNode=parameters.warpedVolume if parameters.createWarped else None,
             )  # fmt: skip
         except (InputError, OSError, RuntimeError) as error:  # RuntimeError: SimpleITK cannot write
             run.discard()
