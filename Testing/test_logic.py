@@ -120,6 +120,24 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
     assert moving.GetParentTransformNode() is None
 
 
+def test_a_result_remembers_which_volume_it_fits(
+    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any
+) -> None:
+    moving, parent = pair[1], new_parent(pair[1])
+    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    transform = logic.addResultToScene(finished_result(False), *pair, transformNode=chosen).transform
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    assert mrml.fingerprint(moving, before_registration=True) in scene.GetSceneXMLString()
+    logic.setRegistered(moving, transform, False)
+    moving.HardenTransform()  # of its own parent: it is where it was
+    logic.setRegistered(moving, transform, True)
+    moving.HardenTransform()
+    with pytest.raises(InputError, match="'CT' was changed or moved since it was registered"):
+        logic.setRegistered(moving, transform, True)
+    assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
+
+
 def test_targets_that_cannot_hold_the_result_are_refused_before_any_is_overwritten(
     scene: Any, logic: Any, pair: tuple[Any, Any]
 ) -> None:

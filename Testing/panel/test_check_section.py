@@ -196,6 +196,27 @@ def test_a_volume_that_is_gone_is_not_looked_at(panel: Any, show: Any, scene: An
     assert not panel.ui.fadeButton.enabled and not panel.ui.reportButton.enabled
 
 
+def test_a_volume_that_was_hardened_is_not_deformed_again(
+    panel: Any, show: Any, scene: Any, volumes: Any, views: Any, tmp_path: Path
+) -> None:
+    ui = panel.ui
+    show()
+    shown = panel.resultSection._shown
+    volumes.ct.HardenTransform()
+    ui.fadeButton.click()  # not known yet: refused when it is pressed
+    assert "'CT' was changed or moved since" in ui.legendLabel.text and not views.GetForegroundVolumeID()
+    panel.runner.report(shown, tmp_path, (None, None))
+    assert "'CT' was changed or moved since" in ui.errorLabel.text and panel.runner.queue.current is None
+    panel.exit()
+    panel.enter()
+    for button in (ui.fadeButton, ui.compareButton, ui.reportButton, ui.registeredCheckBox):
+        assert not button.enabled, button.objectName
+    for button in (ui.compareButton, ui.reportButton, ui.landmarksButton, ui.registeredCheckBox):
+        assert "register again" in button.toolTip
+    show()
+    assert ui.fadeButton.enabled and ui.registeredCheckBox.checked and "Untick" in ui.registeredCheckBox.toolTip
+
+
 # --- structures
 
 

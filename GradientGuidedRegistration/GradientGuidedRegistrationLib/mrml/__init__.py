@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         plot_nodes_from_table,
         table_node_from_comparison,
     )
-    from .fingerprint import fingerprint, has_changed
     from .images import image_from_node, volume_node_from_image
     from .labels import carry_labels, labels_from_node, segment_names
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
     from .transforms import transform_from_node, transform_node_from_field
+    from .unchanged import Watched, check_as_registered, fingerprint, watched_by
     from .views import (
         ViewState,
         clear_foreground,
@@ -53,11 +53,13 @@ __all__ = [
     "RegisteredNodes",
     "Review",
     "ViewState",
+    "Watched",
     "add_result",
     "all_or_nothing",
     "apply_to",
     "carry_labels",
     "carry_points",
+    "check_as_registered",
     "check_targets",
     "clear_foreground",
     "compare_nodes",
@@ -67,7 +69,6 @@ __all__ = [
     "fingerprint",
     "flicker",
     "gradient_map_node",
-    "has_changed",
     "image_from_node",
     "input_fingerprints",
     "is_registered",
@@ -100,6 +101,7 @@ __all__ = [
     "transform_node_from_field",
     "views_restored",
     "volume_node_from_image",
+    "watched_by",
 ]
 
 _NAMES = {
@@ -110,7 +112,6 @@ _NAMES = {
         "plot_nodes_from_table",
         "table_node_from_comparison",
     ),
-    "fingerprint": ("fingerprint", "has_changed"),
     "images": ("image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
@@ -127,6 +128,7 @@ _NAMES = {
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
     "transforms": ("transform_from_node", "transform_node_from_field"),
+    "unchanged": ("Watched", "check_as_registered", "fingerprint", "watched_by"),
     "views": (
         "ViewState",
         "clear_foreground",

@@ -8,6 +8,7 @@ from ..errors import InputError
 from .geometry import RESULT_ATTRIBUTE, STOOD_IN_FOR, chain_above, matrix_to_vtk, result_above
 from .transaction import remove_node
 from .transforms import matrix_between
+from .unchanged import REGISTERED_ATTRIBUTE, check_as_registered, watched_by
 
 
 def check_targets(
@@ -59,6 +60,7 @@ def move_into(source: Any, target: Any) -> Any:
     was_modifying = target.StartModify()
     if source.IsA("vtkMRMLTransformNode"):
         target.SetAndObserveTransformFromParent(source.GetTransformFromParent())
+        target.SetAttribute(REGISTERED_ATTRIBUTE, source.GetAttribute(REGISTERED_ATTRIBUTE))
         for role in (source.GetFixedNodeReferenceRole(), source.GetMovingNodeReferenceRole()):
             target.SetNodeReferenceID(role, source.GetNodeReferenceID(role))
     else:
@@ -86,10 +88,16 @@ def set_registered(node: Any, transform_node: Any, registered: bool) -> None:
     """Put a node under the result of a registration, or take it out again: nothing is hardened, nothing is lost.
 
     Raises:
-        InputError: as `observe_transform`.
+        InputError: as `observe_transform`, and for a moving volume that was changed since it was registered.
     """
     if registered:
         if not is_registered(node, transform_node):
+            watched = watched_by(transform_node)
+            if (
+                watched is not None
+                and transform_node.GetNodeReference(transform_node.GetMovingNodeReferenceRole()) is node
+            ):
+                check_as_registered(node, watched)
             observe_transform(node, transform_node)
         return
     top = node

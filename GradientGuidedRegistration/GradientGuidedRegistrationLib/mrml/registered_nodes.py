@@ -10,13 +10,13 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..registration.result import Result
 from ..registration.trust import VERDICTS
-from .fingerprint import fingerprint, has_changed
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
 from .outputs import check_targets, move_into, set_registered
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
+from .unchanged import REGISTERED_ATTRIBUTE, Watched, fingerprint
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def add_result(
         transform = transform_node_from_field(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
         )
+        transform.SetAttribute(REGISTERED_ATTRIBUTE, fingerprint(movingNode, before_registration=True))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
             inverse = transform_node_from_field(
@@ -142,7 +143,7 @@ def add_result(
 
 
 def _check_unchanged(node: Any, registered: str, *, before_registration: bool) -> None:
-    if has_changed(node, registered, before_registration=before_registration):
+    if Watched(registered, before_registration=before_registration).has_changed(node):
         raise InputError(
             f"The volume '{node.GetName()}' was changed or moved while it was being registered: the result does not "
             "fit it. Register again."

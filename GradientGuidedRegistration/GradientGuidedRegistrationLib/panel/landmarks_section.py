@@ -35,8 +35,9 @@ class LandmarksSection:
         self.ui.landmarksButton.toolTip = missing or _("How far the landmarks are apart, before and after, in mm.")
 
     def _missing(self) -> str:
-        if self._shown is None or not self._shown.can_be_looked_at:
-            return _("Register first.")
+        obstacle = self._shown.obstacle if self._shown is not None else _("Register first.")
+        if obstacle:
+            return obstacle
         fixed, moving = self.ui.fixedPointsSelector.currentNode(), self.ui.movingPointsSelector.currentNode()
         if fixed is None or moving is None:
             return _("Choose a point list of each volume.")
@@ -47,7 +48,8 @@ class LandmarksSection:
         self.update()
 
     def _measure(self, *_args: Any) -> None:
-        if self._shown is None:
+        if self._shown is None or self._missing():
+            self.update()
             return
         points = self.ui.fixedPointsSelector.currentNode(), self.ui.movingPointsSelector.currentNode()
         try:

@@ -83,6 +83,8 @@ class Runner:
         run = Run("report", _("Report on {title}").format(title=shown.title))
         run.options["request"] = {"directory": str(folder), "title": shown.title}
         try:
+            if shown.obstacle:
+                raise InputError(shown.obstacle)
             self.logic.writeReportJob(
                 run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures
             )

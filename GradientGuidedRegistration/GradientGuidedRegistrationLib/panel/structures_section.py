@@ -91,8 +91,9 @@ class StructuresSection:
         self.update()
 
     def _missing(self) -> str:
-        if self._shown is None or not self._shown.can_be_looked_at:
-            return _("Register first.")
+        obstacle = self._shown.obstacle if self._shown is not None else _("Register first.")
+        if obstacle:
+            return obstacle
         return "" if all(self.nodes) else _("Choose a segmentation of each volume.")
 
     def _changed(self, *_args: Any) -> None:
