@@ -11,7 +11,6 @@ import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
-from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
 
 SIZE = 24
 
@@ -138,6 +137,40 @@ def test_a_result_remembers_which_volume_it_fits(
     assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
 
 
+@pytest.mark.parametrize("kind", ["label map", "segmentation"])
+def test_what_is_carried_again_by_the_same_transform_takes_the_place_of_the_last(
+    scene: Any, logic: Any, pair: tuple[Any, Any], kind: str
+) -> None:
+    import slicer
+
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
+
+    def organs(value: int) -> sitk.Image:
+        return sitk.Image(SIZE, SIZE, SIZE, sitk.sitkUInt8) + value
+
+    source = mrml.volume_node_from_image(organs(3), "organs", scene, labels=True)
+    if kind == "segmentation":
+        label_map, source = source, scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+        slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(label_map, source)
+    options = {"movingSegmentationNode": source, "createWarpedVolume": False}
+    first = logic.addResultToScene(finished_result(False), *pair, **options)
+    shown = first.warpedSegmentation.GetDisplayNode()
+    before = names_in(scene)
+    if kind == "label map":
+        source.SetAndObserveImageData(vtk_from_image(organs(4)))
+    else:
+        source.GetSegmentation().GetNthSegment(0).SetName("liver")
+    again = logic.addResultToScene(finished_result(False), *pair, transformNode=first.transform, **options)
+    assert again.warpedSegmentation is first.warpedSegmentation and names_in(scene) == before
+    assert again.warpedSegmentation.GetDisplayNode() is shown
+    if kind == "label map":
+        assert sitk.GetArrayFromImage(mrml.image_from_node(again.warpedSegmentation)).max() == 4
+    else:
+        assert mrml.segment_names(again.warpedSegmentation) == ["liver"]
+    other = logic.addResultToScene(finished_result(False), *pair, **options)
+    assert other.warpedSegmentation is not first.warpedSegmentation  # of another transform
+
+
 def test_targets_that_cannot_hold_the_result_are_refused_before_any_is_overwritten(
     scene: Any, logic: Any, pair: tuple[Any, Any]
 ) -> None:
@@ -173,6 +206,7 @@ def test_a_target_among_the_transforms_of_the_volumes(
 def test_a_volume_that_changes_meanwhile_is_told(
     scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any, name: str, what: str
 ) -> None:
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
     from GradientGuidedRegistrationLib.registration.settings import Settings
 
     parents = {node.GetName(): new_parent(node) for node in pair}

@@ -11,7 +11,6 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
-from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
 
@@ -223,6 +222,8 @@ def test_a_volume_that_was_hardened_is_not_deformed_again(
 def test_structures_are_found_compared_and_corrected(
     panel: Any, show: Any, scene: Any, volumes: Any, wait: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
+
     ui = panel.ui
     show()
     assert (ui.fixedStructuresSelector.currentNode(), ui.movingStructuresSelector.currentNode()) == (

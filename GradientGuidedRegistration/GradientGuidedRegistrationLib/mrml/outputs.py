@@ -63,11 +63,13 @@ def move_into(source: Any, target: Any) -> Any:
         target.SetAttribute(REGISTERED_ATTRIBUTE, source.GetAttribute(REGISTERED_ATTRIBUTE))
         for role in (source.GetFixedNodeReferenceRole(), source.GetMovingNodeReferenceRole()):
             target.SetNodeReferenceID(role, source.GetNodeReferenceID(role))
+    elif source.IsA("vtkMRMLSegmentationNode"):
+        target.SetAndObserveSegmentation(source.GetSegmentation())
     else:
         target.CopyOrientation(source)
         target.SetAndObserveImageData(source.GetImageData())
-        if target.GetDisplayNode() is None:
-            target.CreateDefaultDisplayNodes()
+    if not source.IsA("vtkMRMLTransformNode") and target.GetDisplayNode() is None:
+        target.CreateDefaultDisplayNodes()
     target.SetAndObserveTransformNodeID(None)  # source and result are in world coordinates
     target.SetAttribute(RESULT_ATTRIBUTE, "1")
     target.SetDescription(source.GetDescription())

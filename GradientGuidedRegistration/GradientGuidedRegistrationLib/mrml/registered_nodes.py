@@ -18,6 +18,9 @@ from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 from .unchanged import REGISTERED_ATTRIBUTE, Watched, fingerprint
 
+_CARRIED_BY = "gradientGuidedRegistrationCarriedBy"  # references of a carried segmentation: the transform
+_CARRIED_FROM = "gradientGuidedRegistrationCarriedFrom"  # and the segmentation that it is a copy of
+
 
 @dataclass(frozen=True)
 class RegisteredNodes:
@@ -90,7 +93,8 @@ def add_result(
         createWarpedVolume: also make a volume of the moving image on the fixed grid.
         observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
         registered: `input_fingerprints` of what was registered; None does not ask whether it is still so.
-        transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones.
+        transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones. With
+            `transformNode`, what was carried over by it before is overwritten too.
 
     Raises:
         InputError: a volume has changed, or a node cannot be used.
@@ -130,13 +134,19 @@ def add_result(
                 scene, before_registration=True,
             )  # fmt: skip
             segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
-            _show_like(movingSegmentationNode, segmentation)
+            earlier = _carried_earlier(movingSegmentationNode, segmentation, transformNode)
+            if earlier is None:
+                _show_like(movingSegmentationNode, segmentation)
         for node in (transform, inverse, warped, segmentation):
             if node is not None:
                 node.SetDescription(_verdict(result.quality))
         transform = move_into(transform, transformNode)
         inverse = move_into(inverse, inverseTransformNode)
         warped = move_into(warped, warpedVolumeNode)
+        if segmentation is not None:
+            segmentation = move_into(segmentation, earlier)
+            segmentation.SetNodeReferenceID(_CARRIED_BY, transform.GetID())
+            segmentation.SetNodeReferenceID(_CARRIED_FROM, movingSegmentationNode.GetID())
         if observe:
             set_registered(movingNode, transform, True)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
@@ -154,6 +164,18 @@ def _verdict(quality: dict[str, Any]) -> str:
     """The verdict and its reasons: as the description of a node they stay with it in a saved scene."""
     verdict = quality.get("verdict")
     return " ".join([f"{VERDICTS[verdict]}.", *quality.get("reasons", ())]) if verdict in VERDICTS else ""
+
+
+def _carried_earlier(source: Any, carried: Any, transformNode: Any) -> Any:
+    """The node that an earlier result in `transformNode` made of `source`, of the class of `carried`; None if none."""
+    if transformNode is None:
+        return None
+    nodes = (source.GetScene().GetNthNodeByClass(index, carried.GetClassName())
+             for index in range(source.GetScene().GetNumberOfNodesByClass(carried.GetClassName())))  # fmt: skip
+    references = ((_CARRIED_BY, transformNode), (_CARRIED_FROM, source))
+    return next(
+        (node for node in nodes if all(node.GetNodeReference(role) is other for role, other in references)), None
+    )
 
 
 def _show_like(source: Any, carried: Any) -> None:
