@@ -195,6 +195,19 @@ def test_a_volume_that_is_gone_is_not_looked_at(panel: Any, show: Any, scene: An
     assert not panel.ui.fadeButton.enabled and not panel.ui.reportButton.enabled
 
 
+def test_a_volume_that_is_moved_during_the_run_is_told(panel: Any, scene: Any, volumes: Any, wait: Any) -> None:
+    from GradientGuidedRegistrationLib.panel.choices import Model, Quality
+
+    parameters = panel._parameterNode
+    parameters.fixedVolume, parameters.movingVolume = volumes.mr, volumes.ct
+    parameters.model, parameters.quality = Model.NONE, Quality.FAST
+    panel.ui.registerButton.click()
+    before = node_ids(scene)
+    volumes.ct.SetOrigin(0.0, 0.0, 1.0)
+    wait(lambda: not panel.runner.running)
+    assert "'CT' was changed or moved while" in panel.ui.errorLabel.text and node_ids(scene) == before
+
+
 def test_a_volume_that_was_hardened_is_not_deformed_again(
     panel: Any, show: Any, scene: Any, volumes: Any, views: Any, tmp_path: Path
 ) -> None:

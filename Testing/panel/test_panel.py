@@ -302,15 +302,6 @@ def test_a_volume_that_goes_away_meanwhile_is_told(filled: Any, scene: Any, wait
     assert not run.folder.exists()
 
 
-def test_a_volume_that_is_moved_meanwhile_is_told(filled: Any, scene: Any, wait: Any) -> None:
-    filled.ui.registerButton.click()
-    before = node_ids(scene)
-    filled._parameterNode.movingVolume.SetOrigin(0.0, 0.0, 0.0)
-    wait(lambda: filled.runner.queue.current is None)
-    assert "'CT' was changed or moved while" in filled.ui.errorLabel.text
-    assert node_ids(scene) == before
-
-
 def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: Path, wait: Any) -> None:
     panel.ui.tryButton.click()
     assert panel.runner.queue.current.task == "phantom"
