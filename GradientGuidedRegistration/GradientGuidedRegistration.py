@@ -604,7 +604,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         return mrml.is_registered(node, transformNode)
 
     def setRegistered(self, node: Any, transformNode: Any, registered: bool) -> None:
-        """Put a node under the transform of a registration, or undo that; nothing is hardened."""
+        """Put a node under the transform of a registration, or undo that; nothing is hardened.
+
+        Raises:
+            InputError: for a moving volume that was changed since, or that cannot be put under a transform.
+        """
         from GradientGuidedRegistrationLib import mrml
 
         mrml.set_registered(node, transformNode, registered)

@@ -119,6 +119,24 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
     assert moving.GetParentTransformNode() is None
 
 
+def test_a_parent_that_both_volumes_share_and_that_moves_between_two_runs(
+    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any
+) -> None:
+    fixed, moving = pair
+    shared = new_parent(moving)
+    fixed.SetAndObserveTransformNodeID(shared.GetID())
+    transform = logic.addResultToScene(finished_result(False), *pair).transform
+    assert fixed.GetParentTransformNode() is shared and shared.GetParentTransformNode() is None
+    shared.GetTransformToParent().Translate(5, 0, 0)
+    nodes = scene.GetNumberOfNodes()
+    logic.addResultToScene(finished_result(False), *pair, createWarpedVolume=False, transformNode=transform)
+    stand_in = moving.GetParentTransformNode()
+    assert stand_in.GetTransformToParent().GetPosition() == pytest.approx((6.0, 2.0, 3.0))
+    assert stand_in.GetParentTransformNode() is transform and scene.GetNumberOfNodes() == nodes
+    logic.setRegistered(moving, transform, False)
+    assert moving.GetParentTransformNode() is shared and scene.GetNumberOfNodes() == nodes - 1
+
+
 def test_a_result_remembers_which_volume_it_fits(
     scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any
 ) -> None:

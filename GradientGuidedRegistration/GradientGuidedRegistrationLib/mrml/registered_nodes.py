@@ -13,7 +13,7 @@ from ..registration.trust import VERDICTS
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
-from .outputs import check_targets, move_into, set_registered
+from .outputs import check_targets, move_into, observe_transform
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 from .unchanged import REGISTERED_ATTRIBUTE, Watched, fingerprint
@@ -148,7 +148,7 @@ def add_result(
             segmentation.SetNodeReferenceID(_CARRIED_BY, transform.GetID())
             segmentation.SetNodeReferenceID(_CARRIED_FROM, movingSegmentationNode.GetID())
         if observe:
-            set_registered(movingNode, transform, True)
+            observe_transform(movingNode, transform)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
 
 
