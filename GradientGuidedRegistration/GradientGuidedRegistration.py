@@ -310,13 +310,14 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self._parameterNode.weights = path
 
     def onSwap(self, *_args: Any) -> None:
-        """Fixed and moving volume change places."""
+        """Fixed and moving volume change places; what belongs to one direction only is given up."""
         parameters = self._parameterNode
         with slicer.util.NodeModify(parameters):
             for first, second in (("fixedVolume", "movingVolume"), ("fixedMask", "movingMask")):
                 a, b = getattr(parameters, first), getattr(parameters, second)
                 setattr(parameters, first, b)
                 setattr(parameters, second, a)
+            parameters.movingSegmentation = parameters.initialTransform = None
 
     def missing(self) -> str:
         """What keeps the button disabled, as a sentence."""
@@ -437,7 +438,8 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             movingNode: scalar volume node, usually the CT; its linear parent transforms are part of where it is. If it
                 is under the result of an earlier registration, that result is left out and replaced.
             settings: None takes the defaults.
-            initialTransformNode: transform that brings the moving volume near the fixed one, not applied to it yet.
+            initialTransformNode: transform that brings the moving volume near the fixed one; if the volume is under it
+                already, it is not applied a second time.
             fixedMaskNode, movingMaskNode: segmentation or label map of the region of that volume that matters.
             movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
             createWarpedVolume: also make a volume of the moving image on the fixed grid.
@@ -455,6 +457,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         )
         if movingSegmentationNode is not None:
             mrml.check_labels(movingSegmentationNode, before_registration=True)
+        registered = mrml.input_fingerprints(fixedNode, movingNode)
         settings = self._withInverse(settings, createInverse)
         result = self.registerImages(fixed, moving, settings, progress=progress, **options)
         return self.addResultToScene(
@@ -464,6 +467,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             movingSegmentationNode=movingSegmentationNode,
             createWarpedVolume=createWarpedVolume,
             observe=observe,
+            registered=registered,
         )
 
     def writeJob(
@@ -477,24 +481,31 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         fixedMaskNode: Any = None,
         movingMaskNode: Any = None,
         movingSegmentationNode: Any = None,
-    ) -> None:
+        **targets: Any,
+    ) -> tuple[str, str]:
         """Write what `register` would work on to a new folder, for the background process. Main thread only.
 
-        The moving segmentation is not written, only checked: it is carried over when the result is there.
+        The moving segmentation is not written, only checked: it is carried over when the result is there. `targets` are
+        the existing nodes that the result is to overwrite, by their names in `mrml.add_result`.
+
+        Returns:
+            What `addResultToScene` takes as `registered`, to notice that a volume has changed in the meantime.
 
         Raises:
-            InputError: for input that cannot be registered.
+            InputError: for input that cannot be registered, or nodes that cannot be overwritten.
             OSError: the folder cannot be written.
         """
         from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.registration.storage import Job, write_job
 
+        mrml.check_targets(fixedNode, movingNode, **targets)
         fixed, moving, options = mrml.registration_input(
             fixedNode, movingNode, initialTransformNode, fixedMaskNode, movingMaskNode
         )
         if movingSegmentationNode is not None:
             mrml.check_labels(movingSegmentationNode, before_registration=True)
         write_job(Job(fixed, moving, settings, **options), folder)
+        return mrml.input_fingerprints(fixedNode, movingNode)
 
     def changeJob(self, folder: Path, **changes: Any) -> None:
         """Change settings (names of `Settings`) of a job that was written, for another try."""
@@ -547,15 +558,15 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return mrml.suggest_structures(fixedNode, movingNode, slicer.mrmlScene)
 
-    def pairing(self, fixedNode: Any, movingNode: Any) -> Pairing:
-        """Which structures of two segmentations or label maps are compared with each other.
+    def pairing(self, fixedNode: Any, movingNode: Any, earlier: Pairing | None = None) -> Pairing:
+        """Which structures of two segmentations or label maps are compared; choices of an `earlier` pairing are kept.
 
         Raises:
             InputError: a node without structures, or whose values are fractions.
         """
         from GradientGuidedRegistrationLib import mrml
 
-        return mrml.Pairing(fixedNode, movingNode)
+        return mrml.Pairing(fixedNode, movingNode, earlier)
 
     def exportComparison(self, figures: Mapping[str, Any], path: str | Path) -> Path:
         """Write the figures of a comparison (`evaluation.compare_labels`) as CSV.
@@ -620,7 +631,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         return mrml.is_registered(node, transformNode)
 
     def setRegistered(self, node: Any, transformNode: Any, registered: bool) -> None:
-        """Put a node under the transform of a registration, or undo that; nothing is hardened."""
+        """Put a node under the transform of a registration, or undo that; nothing is hardened.
+
+        Raises:
+            InputError: for a moving volume that was changed since, or that cannot be put under a transform.
+        """
         from GradientGuidedRegistrationLib import mrml
 
         mrml.set_registered(node, transformNode, registered)

@@ -47,6 +47,19 @@ def logic(module: Any) -> Any:
 
 
 @pytest.fixture
+def new_parent(scene: Any) -> Any:
+    """`new_parent(node)` puts a node under a new linear transform, which is returned."""
+
+    def put(node: Any) -> Any:
+        parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"parent of {node.GetName()}")
+        parent.GetTransformToParent().Translate(1, 2, 3)
+        node.SetAndObserveTransformNodeID(parent.GetID())
+        return parent
+
+    return put
+
+
+@pytest.fixture
 def pair(scene: Any) -> tuple[Any, Any]:
     """An MR and a CT in the scene."""
     return volume(scene, "MR", 1), volume(scene, "CT", 2)
@@ -106,6 +119,128 @@ def test_an_error_late_in_the_work_leaves_the_scene_as_it_was(scene: Any, logic:
     assert moving.GetParentTransformNode() is None
 
 
+def test_a_parent_that_both_volumes_share_and_that_moves_between_two_runs(
+    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any
+) -> None:
+    fixed, moving = pair
+    shared = new_parent(moving)
+    fixed.SetAndObserveTransformNodeID(shared.GetID())
+    transform = logic.addResultToScene(finished_result(False), *pair).transform
+    assert fixed.GetParentTransformNode() is shared and shared.GetParentTransformNode() is None
+    shared.GetTransformToParent().Translate(5, 0, 0)
+    nodes = scene.GetNumberOfNodes()
+    logic.addResultToScene(finished_result(False), *pair, createWarpedVolume=False, transformNode=transform)
+    stand_in = moving.GetParentTransformNode()
+    assert stand_in.GetTransformToParent().GetPosition() == pytest.approx((6.0, 2.0, 3.0))
+    assert stand_in.GetParentTransformNode() is transform and scene.GetNumberOfNodes() == nodes
+    logic.setRegistered(moving, transform, False)
+    assert moving.GetParentTransformNode() is shared and scene.GetNumberOfNodes() == nodes - 1
+
+
+def test_a_result_remembers_which_volume_it_fits(
+    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any
+) -> None:
+    moving, parent = pair[1], new_parent(pair[1])
+    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    transform = logic.addResultToScene(finished_result(False), *pair, transformNode=chosen).transform
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    assert mrml.fingerprint(moving, before_registration=True) in scene.GetSceneXMLString()
+    logic.setRegistered(moving, transform, False)
+    moving.HardenTransform()  # of its own parent: it is where it was
+    logic.setRegistered(moving, transform, True)
+    moving.HardenTransform()
+    with pytest.raises(InputError, match="'CT' was changed or moved since it was registered"):
+        logic.setRegistered(moving, transform, True)
+    assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
+
+
+@pytest.mark.parametrize("kind", ["label map", "segmentation"])
+def test_what_is_carried_again_by_the_same_transform_takes_the_place_of_the_last(
+    scene: Any, logic: Any, pair: tuple[Any, Any], kind: str
+) -> None:
+    import slicer
+
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
+
+    def organs(value: int) -> sitk.Image:
+        return sitk.Image(SIZE, SIZE, SIZE, sitk.sitkUInt8) + value
+
+    source = mrml.volume_node_from_image(organs(3), "organs", scene, labels=True)
+    if kind == "segmentation":
+        label_map, source = source, scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+        slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(label_map, source)
+    options = {"movingSegmentationNode": source, "createWarpedVolume": False}
+    first = logic.addResultToScene(finished_result(False), *pair, **options)
+    shown = first.warpedSegmentation.GetDisplayNode()
+    before = names_in(scene)
+    if kind == "label map":
+        source.SetAndObserveImageData(vtk_from_image(organs(4)))
+    else:
+        source.GetSegmentation().GetNthSegment(0).SetName("liver")
+    again = logic.addResultToScene(finished_result(False), *pair, transformNode=first.transform, **options)
+    assert again.warpedSegmentation is first.warpedSegmentation and names_in(scene) == before
+    assert again.warpedSegmentation.GetDisplayNode() is shown
+    if kind == "label map":
+        assert sitk.GetArrayFromImage(mrml.image_from_node(again.warpedSegmentation)).max() == 4
+    else:
+        assert mrml.segment_names(again.warpedSegmentation) == ["liver"]
+    other = logic.addResultToScene(finished_result(False), *pair, **options)
+    assert other.warpedSegmentation is not first.warpedSegmentation  # of another transform
+
+
+def test_targets_that_cannot_hold_the_result_are_refused_before_any_is_overwritten(
+    scene: Any, logic: Any, pair: tuple[Any, Any]
+) -> None:
+    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    labels = mrml.volume_node_from_image(sitk.Image(4, 4, 4, sitk.sitkUInt8), "labels", scene, labels=True)
+    before = names_in(scene)
+    with pytest.raises(InputError, match="'labels' cannot hold this result"):
+        logic.addResultToScene(finished_result(False), *pair, transformNode=chosen, warpedVolumeNode=labels)
+    assert names_in(scene) == before and chosen.GetNodeReference("spatialRegistrationMoving") is None
+
+
+def test_a_target_among_the_transforms_of_the_volumes(
+    scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any
+) -> None:
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    parent, chosen = new_parent(pair[1]), scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
+    chosen.SetAndObserveTransformNodeID(parent.GetID())
+    nodes = logic.addResultToScene(finished_result(True), *pair, transformNode=chosen)
+    assert chosen.GetParentTransformNode() is None and parent.GetParentTransformNode() is chosen
+    logic.writeJob(tmp_path / "again", *pair, Settings(), transformNode=chosen)  # the earlier result: as always
+    chosen.SetAttribute("GradientGuidedRegistration.Result", None)  # a field of the user's own, above the CT
+    with pytest.raises(InputError, match="overwrite 'mine', which 'CT' is under"):
+        logic.writeJob(tmp_path / "own", *pair, Settings(), transformNode=chosen)
+    pair[0].SetAndObserveTransformNodeID(nodes.inverseTransform.GetID())
+    with pytest.raises(InputError, match="overwrite 'MR to CT', which 'MR' is under"):
+        logic.writeJob(tmp_path / "fixed", *pair, Settings(), inverseTransformNode=nodes.inverseTransform)
+    assert list(tmp_path.iterdir()) == [tmp_path / "again"]
+
+
+@pytest.mark.parametrize("name", ["MR", "CT"])
+@pytest.mark.parametrize("what", ["voxels", "parent"])
+def test_a_volume_that_changes_meanwhile_is_told(
+    scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any, name: str, what: str
+) -> None:
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    parents = {node.GetName(): new_parent(node) for node in pair}
+    registered = logic.writeJob(tmp_path / "job", *pair, Settings())
+    logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)  # nothing has changed
+    before, node = names_in(scene), scene.GetFirstNodeByName(name)
+    if what == "parent":
+        parents[name].GetTransformToParent().Translate(0, 0, 5)
+    else:
+        other = np.zeros((SIZE, SIZE, SIZE), np.float32)
+        node.SetAndObserveImageData(vtk_from_image(sitk.GetImageFromArray(other)))
+    with pytest.raises(InputError, match=f"'{name}' was changed or moved .* Register again"):
+        logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)
+    assert names_in(scene) == before
+
+
 def test_cancelling_leaves_the_scene_as_it_was(
     scene: Any, logic: Any, pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +294,9 @@ def test_masks_and_initial_transform_reach_the_registration(
     assert "fixed_mask" not in seen
     # The node moves the CT 10 mm towards RAS +x; a fixed point is found in the CT 10 mm the other way: LPS +x.
     assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((10.0, 0.0, 0.0))
+    moving.SetAndObserveTransformNodeID(initial.GetID())  # moved by hand already: not twice
+    logic.register(fixed, moving, initialTransformNode=initial)
+    assert seen["initial_transform"].TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((0.0, 0.0, 0.0))
 
 
 def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(

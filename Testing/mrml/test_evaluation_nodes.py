@@ -21,6 +21,7 @@ from GradientGuidedRegistrationLib.mrml.evaluation_nodes import (
 )
 from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE, vtk_from_image, vtk_ijk_to_ras
 from GradientGuidedRegistrationLib.mrml.images import volume_node_from_image
+from GradientGuidedRegistrationLib.mrml.pairing import Pairing
 from GradientGuidedRegistrationLib.mrml.points import markups_from_points
 from GradientGuidedRegistrationLib.mrml.structures import match_structures, structures_of
 
@@ -175,6 +176,16 @@ def test_earlier_result_above_the_moving_node_does_not_count_twice(
     assert compare_nodes(fixed, moving, IDENTITY, reference)["mean"]["before"]["dice"] == 1.0
     seen = compare_nodes(fixed, moving, IDENTITY, reference, before_registration=False)
     assert seen["mean"]["before"]["dice"] < 1.0
+    moving.SetAndObserveTransformNodeID(None)
+    fixed.SetAndObserveTransformNodeID(result.GetID())  # as a fixed node is under the inverse
+    assert compare_nodes(fixed, moving, IDENTITY, reference)["mean"]["before"]["dice"] == 1.0
+    assert compare_matches_of(fixed, moving, reference) == 1.0
+
+
+def compare_matches_of(fixed: Any, moving: Any, reference: sitk.Image) -> float:
+    """Dice before, by way of the panel's pairing."""
+    figures = compare_nodes(fixed, moving, IDENTITY, reference, Pairing(fixed, moving).matches)
+    return figures["mean"]["before"]["dice"]
 
 
 @pytest.fixture
@@ -254,6 +265,28 @@ def test_landmarks(scene: Any) -> None:
     result.SetMatrixTransformToParent(shifted)
     moving.SetAndObserveTransformNodeID(result.GetID())  # as after «Apply to…»
     assert np.allclose(landmark_table_node(fixed, moving, shift, "TRE", scene)[1], errors)
+    inverse = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    inverse.SetAttribute(RESULT_ATTRIBUTE, "1")
+    inverse.SetMatrixTransformToParent(shifted)
+    fixed.SetAndObserveTransformNodeID(inverse.GetID())
+    assert np.allclose(landmark_table_node(fixed, moving, shift, "TRE", scene)[1], errors)
     moving.RemoveNthControlPoint(0)
     with pytest.raises(InputError, match="5 landmarks and the moving one 4"):
         landmark_table_node(fixed, moving, shift, "TRE", scene)
+
+
+def test_landmarks_that_are_skipped_in_one_list(scene: Any) -> None:
+    points = np.arange(12.0).reshape(4, 3) ** 2
+    fixed = markups_from_points(points, "fixed", scene, ["a", "b", "c", "d"])
+    moving = markups_from_points(points + [3.0, 0, 0], "moving", scene)
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    fixed.UnsetNthControlPointPosition(1)
+    moving.UnsetNthControlPointPosition(2)
+    node, errors = landmark_table_node(fixed, moving, identity, "TRE", scene)
+    assert np.allclose(errors, 3.0) and [node.GetCellText(row, 0) for row in range(3)] == ["a", "d", "Mean"]
+    moving.RemoveNthControlPoint(0)  # which belongs to which is not clear any more
+    with pytest.raises(InputError, match="4 landmarks and the moving one 3"):
+        landmark_table_node(fixed, moving, identity, "TRE", scene)
+    moving.RemoveAllControlPoints()
+    with pytest.raises(InputError, match="0 of them placed"):
+        landmark_table_node(fixed, moving, identity, "TRE", scene)

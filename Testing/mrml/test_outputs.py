@@ -77,6 +77,49 @@ def test_undo_keeps_the_transforms_of_the_node_itself(scene: Any) -> None:
     assert moving.GetParentTransformNode() is own
 
 
+def test_what_shares_the_parents_of_the_moving_volume_stays_where_it_is(scene: Any, new_linear: Any) -> None:
+    first, second, moving, fixed = transform(scene), transform(scene), volume(scene, "CT"), volume(scene, "MR")
+    matrix = np.eye(4)
+    matrix[:3, 3] = [1, 2, 3]
+    top = new_linear(matrix)
+    own = new_linear(matrix, top)
+    top.SetName("room")
+    own.SetName("couch")
+    moving.SetAndObserveTransformNodeID(own.GetID())
+    fixed.SetAndObserveTransformNodeID(top.GetID())
+    place = mrml.image_from_node(moving).GetOrigin()
+    nodes = scene.GetNumberOfNodes()
+    for result in (first, second):
+        mrml.set_registered(moving, result, True)
+        assert (fixed.GetParentTransformNode(), own.GetParentTransformNode()) == (top, top)
+        assert top.GetParentTransformNode() is None
+        stand_in = moving.GetParentTransformNode()
+        assert stand_in.GetName() == "CT in couch" and stand_in.GetParentTransformNode() is result
+        assert mrml.image_from_node(moving, before_registration=True).GetOrigin() == pytest.approx(place)
+        world = [0.0, 0.0, 0.0]
+        moving.TransformPointToWorld([0.0, 0.0, 0.0], world)
+        expected = result.GetTransformToParent().TransformPoint(2.0, 4.0, 6.0)
+        assert world == pytest.approx(expected)
+        assert scene.GetNumberOfNodes() == nodes + 1
+    # the transform that both share is a start as it was before
+    start = mrml.transform_from_node(own, mrml.image_from_node(fixed), moving)
+    assert start.TransformPoint((0.0, 0.0, 0.0)) == pytest.approx((0.0, 0.0, 0.0))
+    mrml.set_registered(moving, second, False)
+    assert moving.GetParentTransformNode() is own and scene.GetNumberOfNodes() == nodes
+
+
+def test_shared_parents_that_are_not_linear_are_refused(scene: Any) -> None:
+    result, bend = transform(scene), transform(scene, 1.0, "bend")
+    bend.SetAttribute("GradientGuidedRegistration.Result", None)
+    nodes = [mrml.markups_from_points(np.zeros((1, 3)), name, scene) for name in "ab"]
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(bend.GetID())
+    before = scene.GetNumberOfNodes()
+    with pytest.raises(InputError, match="'a' shares its transform 'bend', which is not linear"):
+        mrml.apply_to(nodes[0], result)
+    assert nodes[0].GetParentTransformNode() is bend and scene.GetNumberOfNodes() == before
+
+
 def test_points_and_images_of_the_ct_go_the_same_way(scene: Any) -> None:
     """A landmark in the CT, and the CT's voxel under it, are shown at the same place of the MR."""
     result = transform(scene, 2.0)

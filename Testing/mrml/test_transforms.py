@@ -19,6 +19,7 @@ from GradientGuidedRegistrationLib.mrml import (
     transform_node_from_field,
     volume_node_from_image,
 )
+from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
 from GradientGuidedRegistrationLib.registration.files import read_transform, write_transform
 
 LPS = np.array([-1.0, -1.0, 1.0])
@@ -196,3 +197,54 @@ def test_nonlinear_node_to_simpleitk(
     assert largest(resampling(transform, points) - from_parent(node, points)) < TOLERANCE_MM
     with pytest.raises(InputError, match="'bend' is not linear"):
         transform_from_node(node)
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_a_start_is_not_done_twice(
+    scene: Any, geometries: Any, new_image: Any, new_field: Any, new_linear: Any, points_inside: Any, bent: bool
+) -> None:
+    """The start takes a volume to where it is when the initial transform is put right above it, if it is not yet."""
+    turned = np.eye(4)
+    turned[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    turned[:3, 3] = [4, 3, -2]
+    shared = new_linear(turned)
+    if bent:
+        initial = transform_node_from_field(new_field(geometries["lps"]), "bend", scene)
+        initial.SetAttribute(RESULT_ATTRIBUTE, None)
+    else:
+        shift = np.eye(4)
+        shift[:3, 3] = [10, 0, 0]
+        initial = new_linear(shift)
+    image = new_image(geometries["lps"])
+    moving = volume_node_from_image(image, "CT", scene)
+    points = points_inside(image, 20)
+
+    def start() -> np.ndarray:
+        return resampling(transform_from_node(initial, image, moving), points)
+
+    alone = start()
+    assert largest(alone - from_parent(initial, points)) < TOLERANCE_MM  # they share nothing
+    moving.SetAndObserveTransformNodeID(shared.GetID())
+    initial.SetAndObserveTransformNodeID(shared.GetID())
+    into = (
+        np.asarray([shared.GetTransformFromParent().TransformPoint((point * LPS).tolist()) for point in points]) * LPS
+    )
+    moved = np.asarray([initial.GetTransformFromParent().TransformPoint((point * LPS).tolist()) for point in into])
+    expected = np.asarray([shared.GetTransformToParent().TransformPoint(point.tolist()) for point in moved]) * LPS
+    assert largest(start() - expected) < 5 * TOLERANCE_MM  # both under one parent: P·L·P⁻¹
+    moving.SetAndObserveTransformNodeID(initial.GetID())
+    assert largest(start() - points) < TOLERANCE_MM  # it is there already
+    result = transform_node_from_field(new_field(geometries["lps"]), "CT to MR", scene)
+    moving.SetAndObserveTransformNodeID(None)
+    initial.SetAndObserveTransformNodeID(None)
+    observe_transform(moving, result)
+    assert largest(start() - alone) < TOLERANCE_MM  # an earlier result does not count
+
+
+def test_a_singular_start_is_refused(scene: Any, new_linear: Any) -> None:
+    """MRML would answer its inverse with the identity."""
+    flat = new_linear(np.diag([1.0, 1.0, 0.0, 1.0]))
+    flat.SetName("flat")
+    for node in (flat, new_linear(np.eye(4), flat)):
+        with pytest.raises(InputError, match="'flat' is singular"):
+            transform_from_node(node)

@@ -134,3 +134,47 @@ def wait() -> Callable[..., None]:
             time.sleep(0.01)
 
     return until
+
+
+@pytest.fixture
+def views(new_slice_view: Any) -> Any:
+    """One slice view, showing nothing."""
+    return new_slice_view("Red")
+
+
+@pytest.fixture
+def volumes(scene: Any) -> SimpleNamespace:
+    """An MR and a CT of a ball that has moved by 3 mm, with label maps."""
+    import SimpleITK as sitk
+    from panel.volumes import SHIFT_MM, ball
+
+    from GradientGuidedRegistrationLib import mrml
+
+    noise = sitk.AdditiveGaussianNoise
+    return SimpleNamespace(
+        mr=mrml.volume_node_from_image(noise(ball(0, (20, 200), sitk.sitkFloat32), 1.0), "MR", scene),
+        ct=mrml.volume_node_from_image(noise(ball(SHIFT_MM, (-90, 60), sitk.sitkFloat32), 1.0), "CT", scene),
+        mr_labels=mrml.volume_node_from_image(ball(0, (0, 1), sitk.sitkUInt8), "MR organs", scene, labels=True),
+        ct_labels=mrml.volume_node_from_image(ball(SHIFT_MM, (0, 1), sitk.sitkUInt8), "CT organs", scene, labels=True),
+    )
+
+
+@pytest.fixture
+def show(panel: Any, scene: Any, views: Any, volumes: SimpleNamespace) -> Any:
+    """`show(quality=..., **fields of the result)` puts a result into the scene and into the panel."""
+    import SimpleITK as sitk
+    from panel.volumes import field
+
+    from GradientGuidedRegistrationLib.registration import Settings
+    from GradientGuidedRegistrationLib.registration.result import Result
+
+    def shown(quality: dict[str, Any] | None = None, **fields: Any) -> Any:
+        quality = quality or {"folding_percent": 0.0, "displacement_mm": {"mean": 3.0, "max": 3.0}}
+        result = Result(field(), sitk.Transform(3, sitk.sitkIdentity), Settings(), quality=quality)
+        for name, value in fields.items():
+            result.__dict__[name] = value
+        nodes = panel.logic.addResultToScene(result, volumes.mr, volumes.ct)
+        panel.resultSection.show(nodes, volumes.mr, volumes.ct)
+        return nodes
+
+    return shown

@@ -95,8 +95,12 @@ def test_two_volumes_fill_themselves_in(panel: Any, scene: Any) -> None:
     panel.exit()
     panel.enter()
     assert (panel._parameterNode.fixedVolume, panel._parameterNode.movingVolume) == (mr, ct)
+    parameters = panel._parameterNode
+    parameters.initialTransform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    parameters.movingSegmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     panel.ui.swapButton.click()
     assert (panel.ui.fixedSelector.currentNode(), panel.ui.movingSelector.currentNode()) == (ct, mr)
+    assert parameters.initialTransform is None and parameters.movingSegmentation is None
 
 
 def test_presets_set_the_options_and_options_make_it_custom(panel: Any) -> None:

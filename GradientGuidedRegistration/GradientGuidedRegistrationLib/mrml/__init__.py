@@ -24,17 +24,18 @@ if TYPE_CHECKING:
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
     from .outlines import outline_node
-    from .outputs import apply_to, is_registered, move_into, set_registered
+    from .outputs import apply_to, check_targets, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
-    from .registered_nodes import RegisteredNodes, add_result, registration_input
+    from .registered_nodes import RegisteredNodes, add_result, input_fingerprints, registration_input
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
     from .structures import match_structures, structures_of
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
-    from .transforms import observe_transform, transform_from_node, transform_node_from_field
+    from .transforms import transform_from_node, transform_node_from_field
+    from .unchanged import Watched, check_as_registered, fingerprint, watched_by
     from .views import (
         ViewState,
         clear_foreground,
@@ -53,20 +54,25 @@ __all__ = [
     "RegisteredNodes",
     "Review",
     "ViewState",
+    "Watched",
     "add_result",
     "all_or_nothing",
     "apply_to",
     "carry_labels",
     "carry_points",
+    "check_as_registered",
     "check_labels",
+    "check_targets",
     "clear_foreground",
     "compare_nodes",
     "disagreement_node",
     "expected_error_node",
     "export_csv",
+    "fingerprint",
     "flicker",
     "gradient_map_node",
     "image_from_node",
+    "input_fingerprints",
     "is_registered",
     "jacobian_node",
     "labels_from_node",
@@ -98,6 +104,7 @@ __all__ = [
     "transform_node_from_field",
     "views_restored",
     "volume_node_from_image",
+    "watched_by",
 ]
 
 _NAMES = {
@@ -113,17 +120,18 @@ _NAMES = {
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),
     "outlines": ("outline_node",),
-    "outputs": ("apply_to", "is_registered", "move_into", "set_registered"),
+    "outputs": ("apply_to", "check_targets", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
-    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
+    "registered_nodes": ("RegisteredNodes", "add_result", "input_fingerprints", "registration_input"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),
     "structures": ("match_structures", "structures_of"),
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
-    "transforms": ("observe_transform", "transform_from_node", "transform_node_from_field"),
+    "transforms": ("transform_from_node", "transform_node_from_field"),
+    "unchanged": ("Watched", "check_as_registered", "fingerprint", "watched_by"),
     "views": (
         "ViewState",
         "clear_foreground",

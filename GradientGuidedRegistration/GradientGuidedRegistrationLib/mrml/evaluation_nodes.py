@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..evaluation import csv_of, mean_metrics, rows_of, target_registration_error
 from ..evaluation.overlap import Region, box_around, region_metrics
 from .label_grid import LabelGrid
-from .points import points_from_markups
+from .points import placed_indices, points_from_markups
 from .structures import Match, match_structures, structures_of
 from .transaction import all_or_nothing
 
@@ -50,7 +50,7 @@ def compare_nodes(
         transform: LPS mm, fixed to moving points (a result's `transform`).
         reference: grid (LPS mm) on which both are compared: the fixed image.
         matches: what belongs together; `match_structures` finds it if None.
-        before_registration: leave out the result of an earlier registration that the moving node is under.
+        before_registration: leave out the result of an earlier registration that a node is under.
 
     Returns:
         The value of `evaluation.compare_labels`, one entry a match ("1", "2", …) with "matched_by" in addition.
@@ -61,7 +61,8 @@ def compare_nodes(
     """
     if matches is None:
         matches = match_structures(
-            structures_of(fixedNode), structures_of(movingNode, before_registration=before_registration)
+            structures_of(fixedNode, before_registration=before_registration),
+            structures_of(movingNode, before_registration=before_registration),
         )
     steps = compare_matches(matches, transform, reference)
     while True:
@@ -164,24 +165,31 @@ def landmark_table_node(
     """A new table with the error of each pair of landmarks (mm) before and after registration.
 
     Args:
-        fixedPoints, movingPoints: markups nodes with as many placed points, the n-th of one belonging to the n-th of
-            the other; the moving ones count where they were before they were put under a result.
+        fixedPoints, movingPoints: markups nodes, the n-th point of one belonging to the n-th of the other. Points that
+            are not placed in both are left out. Both count where they were before they were put under a result.
         transform: LPS mm, fixed to moving points.
 
     Returns:
         The table node and the errors (N, 2): before, after.
 
     Raises:
-        InputError: the numbers of points differ, or there are none.
+        InputError: the lists differ in length and it is not clear what belongs together, or there is no pair.
     """
-    fixed, moving = points_from_markups(fixedPoints), points_from_markups(movingPoints, before_registration=True)
-    if len(fixed) != len(moving) or len(fixed) == 0:
-        raise InputError(f"The fixed image has {len(fixed)} landmarks and the moving one {len(moving)}; "
-                         "as many of each are needed, in the same order.")  # fmt: skip
+    counts = [node.GetNumberOfControlPoints() for node in (fixedPoints, movingPoints)]
+    placed = [placed_indices(node) for node in (fixedPoints, movingPoints)]
+    both = sorted(set(placed[0]) & set(placed[1]))
+    if not both or (counts[0] != counts[1] and placed[0] != placed[1]):
+        raise InputError(
+            f"The fixed image has {counts[0]} landmarks and the moving one {counts[1]}, {len(both)} of them placed in "
+            "both; as many of each are needed, in the same order."
+        )
+    fixed, moving = (
+        points_from_markups(node, before_registration=True)[[indices.index(index) for index in both]]
+        for node, indices in zip((fixedPoints, movingPoints), placed)
+    )
     identity = sitk.Transform(3, sitk.sitkIdentity)
     errors = np.stack([target_registration_error(map_, fixed, moving) for map_ in (identity, transform)], axis=1)
-    labels = [fixedPoints.GetNthControlPointLabel(index) for index in range(fixedPoints.GetNumberOfControlPoints())
-              if fixedPoints.GetNthControlPointPositionStatus(index) == fixedPoints.PositionDefined]  # fmt: skip
+    labels = [fixedPoints.GetNthControlPointLabel(index) for index in both]
     with all_or_nothing(scene):
         node = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(name))
         node.AddColumn(_text_column("Landmark", [*labels, "Mean"]))

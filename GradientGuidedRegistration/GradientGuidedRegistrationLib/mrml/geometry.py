@@ -33,6 +33,10 @@ RESULT_ATTRIBUTE = "GradientGuidedRegistration.Result"
 """Marks the transform nodes that a registration of this extension made."""
 
 
+STOOD_IN_FOR = "gradientGuidedRegistrationStoodInFor"
+"""Reference of a transform node that `outputs` made to hold a node's place under a result: the parent it stands for."""
+
+
 def result_above(node: Any) -> Any:
     """The nearest transform above a node that is the result of a registration, or None."""
     parent = node.GetParentTransformNode()
@@ -41,27 +45,50 @@ def result_above(node: Any) -> Any:
     return parent
 
 
+def chain_above(node: Any, before_registration: bool = False) -> tuple[list[Any], Any]:
+    """The transforms above a node, the nearest first, and the node in whose coordinates they end (None: the world).
+
+    With `before_registration` they end below the result of an earlier registration: without it and what is above it,
+    the node is where it was before it was registered. Instead of a transform that stands in for them, the node's own
+    parents are given then.
+    """
+    end, parent = None, node.GetParentTransformNode()
+    if before_registration and parent is not None:
+        parent = parent.GetNodeReference(STOOD_IN_FOR) or parent
+        end = parent if parent.GetAttribute(RESULT_ATTRIBUTE) is not None else result_above(parent)
+    chain = []
+    while parent is not None and parent is not end:
+        chain.append(parent)
+        parent = parent.GetParentTransformNode()
+    return chain, end
+
+
 def parent_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
     """(4, 4) RAS matrix of the transforms above a node. Non-linear and singular ones are refused with an `InputError`.
 
     With `before_registration`, transforms count only up to the result of an earlier registration: that is where the
     node was before it was registered.
     """
-    parent = node.GetParentTransformNode()
-    stop = result_above(node) if before_registration else None
-    if parent is None or parent is stop:
+    chain, end = chain_above(node, before_registration)
+    if not chain:
         return np.eye(4)
-    if not parent.IsTransformToNodeLinear(stop):
+    parent = chain[0]
+    if not parent.IsTransformToNodeLinear(end):
         raise InputError(
             f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'. Harden that transform "
             "(Data module, right-click, Harden transform) or take the node out of it, and try again."
         )
     matrix = vtk.vtkMatrix4x4()
-    parent.GetMatrixTransformToNode(stop, matrix)
+    parent.GetMatrixTransformToNode(end, matrix)
     world = matrix_from_vtk(matrix)
-    if abs(np.linalg.det(world[:3, :3])) < 1e-9:
+    if is_singular(world):
         raise InputError(f"The transform '{parent.GetName()}' above '{node.GetName()}' is singular: it has no inverse.")
     return world
+
+
+def is_singular(matrix: np.ndarray) -> bool:
+    """Whether a (4, 4) matrix brings some distance to nothing, so that nothing brings it back."""
+    return bool(abs(np.linalg.det(matrix[:3, :3])) < 1e-9)
 
 
 def ijk_to_ras(image: sitk.Image) -> np.ndarray:

@@ -15,16 +15,23 @@ class Pairing:
     """The structures of a node of the fixed and of a node of the moving image, and what belongs together.
 
     Args:
-        fixedNode, movingNode: segmentations or label maps in any mix; the moving one may be under a result.
+        fixedNode, movingNode: segmentations or label maps in any mix; they may be under a result.
+        earlier: a pairing of the same nodes as they were before, whose choices by hand are kept where what they name is
+            still there.
 
     Raises:
         InputError: as `structures_of`.
     """
 
-    def __init__(self, fixedNode: Any, movingNode: Any) -> None:
-        self.fixed: list[Structure] = structures_of(fixedNode)
+    def __init__(self, fixedNode: Any, movingNode: Any, earlier: Pairing | None = None) -> None:
+        self.fixed: list[Structure] = structures_of(fixedNode, before_registration=True)
         self.moving: list[Structure] = structures_of(movingNode, before_registration=True)
-        self._by_hand: dict[str, str | None] = {}
+        keys = {structure.key for structure in self.fixed}
+        partners = {None, *(structure.key for structure in self.moving)}
+        chosen: dict[str, str | None] = earlier._by_hand if earlier is not None else {}
+        self._by_hand: dict[str, str | None] = {
+            key: other for key, other in chosen.items() if key in keys and other in partners
+        }
 
     @property
     def matches(self) -> list[Match]:

@@ -11,7 +11,7 @@ import slicer
 import vtk
 
 from ..errors import InputError
-from .geometry import result_above
+from .geometry import chain_above
 from .transaction import all_or_nothing
 
 
@@ -58,7 +58,7 @@ def carry_points(node: Any, transform: sitk.Transform, name: str, scene: Any) ->
         InputError: not a markups node.
     """
     points = [transform.TransformPoint(point.tolist()) for point in points_from_markups(node)]
-    placed = _placed(node)
+    placed = placed_indices(node)
     labels = [node.GetNthControlPointLabel(index) for index in placed]
     with all_or_nothing(scene):
         carried = markups_from_points(np.asarray(points), name, scene, labels)
@@ -67,7 +67,8 @@ def carry_points(node: Any, transform: sitk.Transform, name: str, scene: Any) ->
     return carried
 
 
-def _placed(node: Any) -> list[int]:
+def placed_indices(node: Any) -> list[int]:
+    """Indices of the control points that have a position, those of `points_from_markups`. Errors as there."""
     if node is None or not node.IsA("vtkMRMLMarkupsNode"):
         raise InputError("A markups node (point list, curve or line) is needed.")
     return [
@@ -78,9 +79,10 @@ def _placed(node: Any) -> list[int]:
 
 
 def _positions(node: Any, before_registration: bool) -> np.ndarray:
-    placed = _placed(node)
+    placed = placed_indices(node)
     above = vtk.vtkGeneralTransform()
-    stop = result_above(node) if before_registration else None
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), stop, above)
+    chain, end = chain_above(node, before_registration)
+    if chain:
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(chain[0], end, above)
     own = [node.GetNthControlPointPosition(index) for index in placed]
     return np.array([above.TransformPoint(*position) for position in own]).reshape(-1, 3)

@@ -7,14 +7,19 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from ..errors import InputError
 from ..registration.result import Result
 from ..registration.trust import VERDICTS
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
-from .outputs import move_into, set_registered
+from .outputs import check_targets, move_into, observe_transform
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
+from .unchanged import REGISTERED_ATTRIBUTE, Watched, fingerprint
+
+_CARRIED_BY = "gradientGuidedRegistrationCarriedBy"  # references of a carried segmentation: the transform
+_CARRIED_FROM = "gradientGuidedRegistrationCarriedFrom"  # and the segmentation that it is a copy of
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,17 @@ def registration_input(
         if node is not None
     }
     if initialTransformNode is not None:
-        options["initial_transform"] = transform_from_node(initialTransformNode, fixed)
+        options["initial_transform"] = transform_from_node(initialTransformNode, fixed, movingNode)
     return fixed, moving, options
+
+
+def input_fingerprints(fixedNode: Any, movingNode: Any) -> tuple[str, str]:
+    """What `add_result` needs to notice that a volume has changed since its registration began.
+
+    Raises:
+        InputError: a node that cannot be registered.
+    """
+    return fingerprint(fixedNode), fingerprint(movingNode, before_registration=True)
 
 
 def add_result(
@@ -67,6 +81,7 @@ def add_result(
     movingSegmentationNode: Any = None,
     createWarpedVolume: bool = True,
     observe: bool = True,
+    registered: tuple[str, str] | None = None,
     transformNode: Any = None,
     inverseTransformNode: Any = None,
     warpedVolumeNode: Any = None,
@@ -77,13 +92,29 @@ def add_result(
         movingSegmentationNode: segmentation or label map to carry over to the fixed volume.
         createWarpedVolume: also make a volume of the moving image on the fixed grid.
         observe: put the moving volume under the transform; taking it out is the undo, nothing is hardened.
-        transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones.
+        registered: `input_fingerprints` of what was registered; None does not ask whether it is still so.
+        transformNode, inverseTransformNode, warpedVolumeNode: existing nodes to overwrite instead of new ones. With
+            `transformNode`, what was carried over by it before is overwritten too.
+
+    Raises:
+        InputError: a volume has changed, or a node cannot be used.
     """
     fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
+    if registered is not None:
+        _check_unchanged(fixedNode, registered[0], before_registration=False)
+        _check_unchanged(movingNode, registered[1], before_registration=True)
+    check_targets(
+        fixedNode,
+        movingNode,
+        transformNode=transformNode,
+        inverseTransformNode=inverseTransformNode if result.inverse_field is not None else None,
+        warpedVolumeNode=warpedVolumeNode if createWarpedVolume else None,
+    )
     with all_or_nothing(scene):
         transform = transform_node_from_field(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
         )
+        transform.SetAttribute(REGISTERED_ATTRIBUTE, fingerprint(movingNode, before_registration=True))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
             inverse = transform_node_from_field(
@@ -103,22 +134,48 @@ def add_result(
                 scene, before_registration=True,
             )  # fmt: skip
             segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
-            _show_like(movingSegmentationNode, segmentation)
+            earlier = _carried_earlier(movingSegmentationNode, segmentation, transformNode)
+            if earlier is None:
+                _show_like(movingSegmentationNode, segmentation)
         for node in (transform, inverse, warped, segmentation):
             if node is not None:
                 node.SetDescription(_verdict(result.quality))
         transform = move_into(transform, transformNode)
         inverse = move_into(inverse, inverseTransformNode)
         warped = move_into(warped, warpedVolumeNode)
+        if segmentation is not None:
+            segmentation = move_into(segmentation, earlier)
+            segmentation.SetNodeReferenceID(_CARRIED_BY, transform.GetID())
+            segmentation.SetNodeReferenceID(_CARRIED_FROM, movingSegmentationNode.GetID())
         if observe:
-            set_registered(movingNode, transform, True)
+            observe_transform(movingNode, transform)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+
+def _check_unchanged(node: Any, registered: str, *, before_registration: bool) -> None:
+    if Watched(registered, before_registration=before_registration).has_changed(node):
+        raise InputError(
+            f"The volume '{node.GetName()}' was changed or moved while it was being registered: the result does not "
+            "fit it. Register again."
+        )
 
 
 def _verdict(quality: dict[str, Any]) -> str:
     """The verdict and its reasons: as the description of a node they stay with it in a saved scene."""
     verdict = quality.get("verdict")
     return " ".join([f"{VERDICTS[verdict]}.", *quality.get("reasons", ())]) if verdict in VERDICTS else ""
+
+
+def _carried_earlier(source: Any, carried: Any, transformNode: Any) -> Any:
+    """The node that an earlier result in `transformNode` made of `source`, of the class of `carried`; None if none."""
+    if transformNode is None:
+        return None
+    nodes = (source.GetScene().GetNthNodeByClass(index, carried.GetClassName())
+             for index in range(source.GetScene().GetNumberOfNodesByClass(carried.GetClassName())))  # fmt: skip
+    references = ((_CARRIED_BY, transformNode), (_CARRIED_FROM, source))
+    return next(
+        (node for node in nodes if all(node.GetNodeReference(role) is other for role, other in references)), None
+    )
 
 
 def _show_like(source: Any, carried: Any) -> None:

@@ -184,7 +184,7 @@ class Review:
     ) -> Comparison:
         """Dice, ASD, HD95 and volumes before and after, as nodes; `by_hand` as for `match_structures`."""
         matches = match_structures(
-            structures_of(fixedSegmentationNode),
+            structures_of(fixedSegmentationNode, before_registration=True),
             structures_of(movingSegmentationNode, before_registration=True),
             by_hand,
         )

@@ -11,7 +11,16 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..errors import InputError
-from .geometry import LPS_RAS, RESULT_ATTRIBUTE, ijk_to_ras, matrix_from_vtk, matrix_to_vtk, result_above, set_geometry
+from .geometry import (
+    LPS_RAS,
+    RESULT_ATTRIBUTE,
+    chain_above,
+    ijk_to_ras,
+    is_singular,
+    matrix_from_vtk,
+    matrix_to_vtk,
+    set_geometry,
+)
 from .transaction import all_or_nothing
 
 
@@ -65,13 +74,16 @@ def grid_transform(field: sitk.Image) -> Any:
     return transform
 
 
-def transform_from_node(node: Any, reference: sitk.Image | None = None) -> sitk.Transform:
+def transform_from_node(node: Any, reference: sitk.Image | None = None, movingNode: Any = None) -> sitk.Transform:
     """The resampling transform of a transform node, for example a hand-made start for the registration.
 
     Args:
         node: any `vtkMRMLTransformNode`, with its parents, set up in Slicer's way: it brings the moving volume onto the
             fixed one when the moving volume is put under it.
         reference: LPS grid on which a non-linear transform is sampled; needed for those only.
+        movingNode: the moving volume, taken where it was before an earlier registration. What it is under already is
+            not done a second time: under `node` itself it needs nothing more, and under a parent that both share it
+            moves as if `node` were put between the two.
 
     Returns:
         LPS mm, fixed to moving: an `AffineTransform` for a linear node, else a `DisplacementFieldTransform`.
@@ -81,47 +93,58 @@ def transform_from_node(node: Any, reference: sitk.Image | None = None) -> sitk.
     """
     if node is None or not node.IsA("vtkMRMLTransformNode"):
         raise InputError("A transform node is needed.")
-    if node.IsTransformToWorldLinear():
-        matrix = vtk.vtkMatrix4x4()
-        node.GetMatrixTransformFromWorld(matrix)
-        lps = LPS_RAS @ matrix_from_vtk(matrix) @ LPS_RAS
-        if abs(np.linalg.det(lps[:3, :3])) < 1e-9:
-            raise InputError(f"The transform '{node.GetName()}' is singular: it has no inverse.")
+    chain = [node, *chain_above(node)[0]]
+    for one in chain:
+        if one.IsLinear() and is_singular(matrix_between(one, one.GetParentTransformNode())):
+            raise InputError(
+                f"The transform '{one.GetName()}' is singular: it has no inverse. Reset or choose another."
+            )
+    above, end = chain_above(movingNode, before_registration=True) if movingNode is not None else ([], None)
+    shared: Any = next((one for one in chain if one in above), None)
+    if shared is None:
+        shared = end = end if end in chain[1:] else None
+    path = ((end, shared), (shared, node), (shared, end))
+    if node.IsTransformToNodeLinear(shared) and (shared is end or shared.IsTransformToNodeLinear(end)):
+        world_to_node, node_to_place, back = (matrix_between(*ends) for ends in path)
+        lps = LPS_RAS @ back @ node_to_place @ world_to_node @ LPS_RAS
         affine = sitk.AffineTransform(3)
         affine.SetMatrix(lps[:3, :3].ravel().tolist())
         affine.SetTranslation(lps[:3, 3].tolist())
         return affine
     if reference is None:
         raise InputError(f"The transform '{node.GetName()}' is not linear; a linear one is needed here.")
-    return sitk.DisplacementFieldTransform(_sampled_field(node, reference))
-
-
-def _sampled_field(node: Any, reference: sitk.Image) -> sitk.Image:
-    """3-component float64 image, LPS mm, of a non-linear node's transform from world at the points of `reference`."""
     general = vtk.vtkGeneralTransform()
-    node.GetTransformFromWorld(general)
+    general.PostMultiply()
+    for ends in path:
+        general.Concatenate(_between(*ends))
+    return sitk.DisplacementFieldTransform(_sampled_field(general, reference))
+
+
+def _between(source: Any, target: Any) -> Any:
+    """`vtkGeneralTransform` in RAS mm from the coordinates in one transform node to those in another; None: world."""
+    general = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, general)
+    return general
+
+
+def matrix_between(source: Any, target: Any) -> np.ndarray:
+    """(4, 4) RAS matrix from the coordinates in one linear transform node to those in another; None: the world."""
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
+    return matrix_from_vtk(matrix)
+
+
+def _sampled_field(transform: Any, reference: sitk.Image) -> sitk.Image:
+    """3-component float64 image, LPS mm, of a VTK transform (RAS mm) at the points of `reference`."""
     indices = np.indices(reference.GetSize()[::-1]).reshape(3, -1)[::-1]
     matrix = ijk_to_ras(reference)
     points = (matrix[:3, :3] @ indices + matrix[:3, 3:]).T
     source, target = vtk.vtkPoints(), vtk.vtkPoints()
     source.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
     target.SetDataTypeToDouble()
-    general.TransformPoints(source, target)
+    transform.TransformPoints(source, target)
     moved = vtk_to_numpy(target.GetData())
     vectors = (moved - points) * [-1.0, -1.0, 1.0]
     field = sitk.GetImageFromArray(vectors.reshape(*reference.GetSize()[::-1], 3), isVector=True)
     set_geometry(field, matrix)
     return field
-
-
-def observe_transform(node: Any, transform_node: Any) -> None:
-    """Put a node under a transform, reversibly: nothing is hardened, taking it out again is the undo.
-
-    A node that already has a parent keeps it: the topmost transform above the node goes under `transform_node`, so that
-    the node is first placed in the world as before and then moved. The result of an earlier registration is replaced.
-    """
-    earlier = result_above(node)
-    top = node
-    while top.GetParentTransformNode() not in (None, earlier):
-        top = top.GetParentTransformNode()
-    top.SetAndObserveTransformNodeID(transform_node.GetID())

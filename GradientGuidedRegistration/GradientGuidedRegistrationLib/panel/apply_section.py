@@ -17,6 +17,7 @@ class ApplySection:
         self.ui, self._logic = ui, logic
         self._shown: ShownResult | None = None
         self._updating = False
+        self._undo_hint = ui.registeredCheckBox.toolTip
         ui.sideComboBox.addItems([_("The moving volume (CT)"), _("The fixed volume (MR)")])
         ui.registeredCheckBox.toggled.connect(self._toggle)
         ui.applyButton.clicked.connect(self._apply)
@@ -32,8 +33,12 @@ class ApplySection:
         """Enable what can be done with the nodes that are still there."""
         ui, moving, transform = self.ui, self._node("moving"), self._node("transform")
         self._updating = True
-        ui.registeredCheckBox.enabled = moving is not None and transform is not None
-        ui.registeredCheckBox.checked = ui.registeredCheckBox.enabled and self._logic.isRegistered(moving, transform)
+        there = moving is not None and transform is not None
+        registered = there and self._logic.isRegistered(moving, transform)
+        changed = self._shown.changed if self._shown is not None else ""
+        ui.registeredCheckBox.checked = registered
+        ui.registeredCheckBox.enabled = there and (registered or not changed)
+        ui.registeredCheckBox.toolTip = changed or self._undo_hint
         self._updating = False
         ui.applyButton.enabled = not self._missing()
         ui.applyButton.toolTip = self._missing() or _("Put it under the transform; nothing is hardened.")
@@ -50,8 +55,13 @@ class ApplySection:
 
     def _toggle(self, checked: bool) -> None:
         moving, transform = self._node("moving"), self._node("transform")
-        if not self._updating and moving is not None and transform is not None:
+        if self._updating or moving is None or transform is None:
+            return
+        try:
             self._logic.setRegistered(moving, transform, checked)
+        except InputError as error:
+            self.ui.applyLabel.text = str(error)
+        self.update()
 
     def _apply(self, *_args: Any) -> None:
         if self._missing():

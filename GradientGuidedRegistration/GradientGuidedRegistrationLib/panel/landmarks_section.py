@@ -35,8 +35,9 @@ class LandmarksSection:
         self.ui.landmarksButton.toolTip = missing or _("How far the landmarks are apart, before and after, in mm.")
 
     def _missing(self) -> str:
-        if self._shown is None or not self._shown.can_be_looked_at:
-            return _("Register first.")
+        obstacle = self._shown.obstacle if self._shown is not None else _("Register first.")
+        if obstacle:
+            return obstacle
         fixed, moving = self.ui.fixedPointsSelector.currentNode(), self.ui.movingPointsSelector.currentNode()
         if fixed is None or moving is None:
             return _("Choose a point list of each volume.")
@@ -47,7 +48,8 @@ class LandmarksSection:
         self.update()
 
     def _measure(self, *_args: Any) -> None:
-        if self._shown is None:
+        if self._shown is None or self._missing():
+            self.update()
             return
         points = self.ui.fixedPointsSelector.currentNode(), self.ui.movingPointsSelector.currentNode()
         try:
@@ -58,8 +60,13 @@ class LandmarksSection:
         before, after = errors.mean(axis=0)
         text = _("Error of {count} landmarks: {before:.1f} mm before, {after:.1f} mm after on average, {most:.1f} mm "
                  "at most. Each is in the table «{table}».")  # fmt: skip
-        self._say(text.format(count=len(errors), before=before, after=after, most=errors[:, 1].max(),
-                              table=table.GetName()))  # fmt: skip
+        text = text.format(
+            count=len(errors), before=before, after=after, most=errors[:, 1].max(), table=table.GetName()
+        )
+        left_out = max(node.GetNumberOfControlPoints() for node in points) - len(errors)
+        if left_out:
+            text += " " + _("Left out, since not placed in both lists: {count}.").format(count=left_out)
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self.ui.landmarksLabel.text = text

@@ -66,11 +66,11 @@ class ResultSection:
         """Nodes have come or gone, or have been moved: enable what can be done."""
         for part in self._parts:
             part.update()
-        possible = self._shown is not None and self._shown.can_be_looked_at
-        self.ui.reportButton.enabled = possible
-        self.ui.reportButton.toolTip = (
+        obstacle = self._shown.obstacle if self._shown is not None else _("Register first.")
+        self.ui.reportButton.enabled = not obstacle
+        self.ui.reportButton.toolTip = obstacle or (
             _("One HTML file with figures, tables and settings, to keep or to send. It has the volumes' names in the "
-              "scene, nothing from DICOM.") if possible else _("Register first.")
+              "scene, nothing from DICOM.")
         )  # fmt: skip
 
     def report_written(self, path: str) -> None:

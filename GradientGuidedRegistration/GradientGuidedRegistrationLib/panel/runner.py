@@ -64,10 +64,13 @@ class Runner:
             run.options["spacing"] = self.logic.workingGrid(parameters)[1]
             nodes = {role: getattr(parameters, role) for role in _NODES}
             run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
-            self.logic.writeJob(
+            run.options["registered"] = self.logic.writeJob(
                 run.folder / INPUT, fixed, moving, self.logic.settings(parameters),
                 initialTransformNode=parameters.initialTransform, fixedMaskNode=parameters.fixedMask,
                 movingMaskNode=parameters.movingMask, movingSegmentationNode=parameters.movingSegmentation,
+                transformNode=parameters.transform,
+                inverseTransformNode=parameters.inverseTransform if parameters.createInverse else None,
+                warpedVolumeNode=parameters.warpedVolume if parameters.createWarped else None,
             )  # fmt: skip
 
         title = _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName())
@@ -79,6 +82,8 @@ class Runner:
         title = _("Report on {title}").format(title=shown.title)
 
         def write(run: Run) -> None:
+            if shown.obstacle:
+                raise InputError(shown.obstacle)
             run.options["request"] = {"directory": str(folder), "title": shown.title}
             self.logic.writeReportJob(
                 run.folder / INPUT, shown.result, shown.node("fixed"), shown.node("moving"), structures
@@ -170,8 +175,8 @@ class Runner:
         made = self.logic.addResultToScene(
             self.logic.readResult(run.folder / RESULT), fixed, moving,
             movingSegmentationNode=nodes.get("movingSegmentation"), createWarpedVolume=run.options["createWarped"],
-            transformNode=nodes.get("transform"), inverseTransformNode=nodes.get("inverseTransform"),
-            warpedVolumeNode=nodes.get("warpedVolume"),
+            registered=run.options["registered"], transformNode=nodes.get("transform"),
+            inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"),
         )  # fmt: skip
         self._on_result(made, fixed, moving)  # which ends the look at the last result, and brings its views back
         _show_layers(fixed, moving)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputError
 
 
 class ShownResult:
@@ -17,7 +20,10 @@ class ShownResult:
     """
 
     def __init__(self, nodes: Any, fixedNode: Any, movingNode: Any, logic: Any) -> None:
+        from .. import mrml
+
         self.result = nodes.result
+        self._watched = mrml.watched_by(nodes.transform)
         self.title = nodes.transform.GetName()
         self._logic = logic
         self._review: Any = None
@@ -31,8 +37,28 @@ class ShownResult:
 
     @property
     def can_be_looked_at(self) -> bool:
-        """Whether both volumes are still in the scene."""
-        return self.node("fixed") is not None and self.node("moving") is not None
+        """Whether both volumes are still in the scene, and the moving one as it was registered."""
+        return not self.obstacle
+
+    @property
+    def obstacle(self) -> str:
+        """Why this result cannot be looked at any more, as a sentence; empty if it can."""
+        if self.node("fixed") is None or self.node("moving") is None:
+            return _("Register first.")
+        return self.changed
+
+    @property
+    def changed(self) -> str:
+        """That the moving volume was changed since it was registered, and what to do; empty if it was not."""
+        from .. import mrml
+
+        moving = self.node("moving")
+        try:
+            if moving is not None and self._watched is not None:
+                mrml.check_as_registered(moving, self._watched)
+        except InputError as error:
+            return str(error)
+        return ""
 
     @property
     def review(self) -> Any:

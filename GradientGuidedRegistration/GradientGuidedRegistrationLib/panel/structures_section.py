@@ -91,8 +91,9 @@ class StructuresSection:
         self.update()
 
     def _missing(self) -> str:
-        if self._shown is None or not self._shown.can_be_looked_at:
-            return _("Register first.")
+        obstacle = self._shown.obstacle if self._shown is not None else _("Register first.")
+        if obstacle:
+            return obstacle
         return "" if all(self.nodes) else _("Choose a segmentation of each volume.")
 
     def _changed(self, *_args: Any) -> None:
@@ -114,13 +115,12 @@ class StructuresSection:
             self._steps = None
 
     def _match(self) -> bool:
-        """Find out what belongs together, unless that is known already; False if it cannot be."""
-        if self._pairing is None:
-            try:
-                self._pairing = self._logic.pairing(*self.nodes)
-            except InputError as error:
-                self._say(str(error))
-                return False
+        """Read the structures and find out what belongs together, unless chosen by hand; False if it cannot be."""
+        try:
+            self._pairing = self._logic.pairing(*self.nodes, self._pairing)
+        except InputError as error:
+            self._say(str(error))
+            return False
         return True
 
     def _compared(self, comparison: Any) -> None:

@@ -93,7 +93,7 @@ class ViewSection:
         ui.viewSlider.enabled = look is not None and bool(look.slider)
         ui.viewSliderLabel.text = look.slider if look is not None and look.slider else _("Opacity:")
         ui.splitAxisComboBox.visible = look is not None and look.button == "splitButton"
-        words = ""
+        words = shown.changed if shown is not None else ""
         if look is not None and shown is not None and possible:
             names = {role: shown.node(role).GetName() for role in ("fixed", "moving")}
             words = look.words.format(**names)
@@ -102,6 +102,7 @@ class ViewSection:
     def attempt(self, action: Callable[[Any], Any]) -> bool:
         """Do something with the result's review; what is wrong with the input is told. Returns whether it was done."""
         if self._shown is None or not self._shown.can_be_looked_at:
+            self._say(self._shown.changed if self._shown is not None else "")
             return False
         try:
             with slicer.util.WaitCursor():
