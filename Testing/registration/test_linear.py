@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.stats import entropy
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration import linear
@@ -142,6 +145,24 @@ def test_mutual_information_against_counting():
     assert np.isclose(level.mutual_information(sitk.Transform(3, sitk.sitkIdentity)), -(share * np.log(share)).sum())
 
 
+def test_normalized_mutual_information_against_its_definition():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 32, (20, 20, 20))
+    related = np.where(rng.random(values.shape) < 0.6, (values // 4) ** 2 % 32, rng.integers(0, 8, values.shape))
+    fixed, moving = (sitk.GetImageFromArray(((v + 0.5) / 32).astype(np.float32)) for v in (values, related))
+    everywhere = sitk.Image(fixed.GetSize(), sitk.sitkUInt8) + 1
+    still = sitk.Transform(3, sitk.sitkIdentity)
+    joint = entropy(np.histogram2d(values.ravel(), related.ravel(), bins=[range(33)] * 2)[0].ravel())
+    of_fixed, of_moving = (entropy(np.bincount(v.ravel())) for v in (values, related))
+    level = linear.Level(fixed, moving, everywhere, everywhere)
+    assert np.isclose(
+        level.normalized_mutual_information(still), (of_fixed + of_moving - joint) / min(of_fixed, of_moving)
+    )
+    assert np.isclose(replace(level, moving=fixed).normalized_mutual_information(still), 1.0)
+    nothing = fixed * 0
+    assert replace(level, fixed=nothing, moving=nothing).normalized_mutual_information(still) == 0.0
+
+
 def test_mutual_information_of_a_large_image_is_had_from_a_part_of_it(pair):
     """Of a level with an outer transform, so that the voxels left must keep their places; a small one stays whole."""
     shift = sitk.TranslationTransform(3, (9.0, -5.0, 4.0))
@@ -151,6 +172,15 @@ def test_mutual_information_of_a_large_image_is_had_from_a_part_of_it(pair):
     assert thin.fixed.GetNumberOfPixels() < 0.2 * large.fixed.GetNumberOfPixels()
     assert thin.mutual_information(motion_) == pytest.approx(large.mutual_information(motion_), rel=0.02)
     assert level.thinned().fixed.GetSize() == level.fixed.GetSize()
+
+
+def test_a_thin_slab_does_not_blow_up_the_other_image(pair, monkeypatch):
+    monkeypatch.setattr(linear, "_MOST", 200_000)
+    slab = pair["fixed"][:, :, 30:34]
+    level = linear.Level.of(normalize(slab), normalize(pair["moving"])).at(0.8)
+    assert level.moving.GetNumberOfPixels() < 250_000 and level.fixed.GetSpacing()[0] >= 0.8
+    whole = linear.Level.of(normalize(slab), normalize(pair["moving"])).at(5.0)
+    assert whole.moving.GetSpacing()[0] == pytest.approx(5.0)
 
 
 def test_a_level_made_from_a_finer_one_shows_the_same(pair):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -14,7 +16,7 @@ from GradientGuidedRegistrationLib.registration import Result, Settings, pipelin
 from GradientGuidedRegistrationLib.registration.descriptors import Descriptors
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.registration.intensity import Normalized
-from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.phantom import LABELS, phantom_images
 
 PAIR_ALONE = Settings(use_network=False, refine=30)
 
@@ -137,6 +139,22 @@ def test_inverse_on_request(phantom, result):
     both = register(phantom["fixed"], phantom["moving"], Settings(use_network=False, refine=5, inverse=True))
     assert both.quality["inverse_residual_mm"]["mean"] < 0.1
     assert both.quality["inverse_residual_mm"]["p99"] < 0.5
+
+
+def test_masks_take_no_trust_away(phantom):
+    """What they leave out does not count: neither against the similarity nor against the field of view."""
+    organ = sitk.BinaryDilate(phantom["moving_labels"] == LABELS.index("liver"), [5] * 3)
+    body = sitk.Cast(phantom["fixed_labels"] > 0, sitk.sitkUInt8)
+    still = replace(PAIR_ALONE, initialization="none")
+    free, masked, in_body = (
+        register(phantom["fixed"], phantom["moving"], still, **masks)
+        for masks in ({}, {"moving_mask": organ}, {"fixed_mask": body})
+    )
+    for result in (masked, in_body):
+        assert result.quality["overlap"] == free.quality["overlap"]
+        share = "normalized_mutual_information"
+        assert result.quality[share] == pytest.approx(free.quality[share], rel=0.15)
+        assert result.quality["mutual_information"]["after"] > result.quality["mutual_information"]["before"]
 
 
 def test_masks_on_any_grid(phantom):

@@ -39,6 +39,10 @@ class Normalized:
         """The image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
         return sitk.Clamp(self.image, sitk.sitkFloat32, 0.0, 1.0)
 
+    def unmasked(self) -> Normalized:
+        """Return the image with all that was measured counting."""
+        return self if self.excluded is None else replace(self, valid=self.valid + self.excluded, excluded=None)
+
     def cropped(self) -> Normalized:
         """Return the image without the rim that was not measured, which would shine into it where it is resampled.
 

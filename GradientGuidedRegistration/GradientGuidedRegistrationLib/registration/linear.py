@@ -17,6 +17,7 @@ from .intensity import Normalized
 _BINS = 32
 _SAMPLES = 30_000
 _ENOUGH = 250_000  # voxels for a histogram
+_MOST = 10_000_000  # voxels of an image at one level: a body at 2.5 mm
 _COARSE_MM = 8.0
 _FINEST_MM = 2.0
 _SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
@@ -49,12 +50,18 @@ class Level:
         return cls(fixed.windowed, moving.windowed, fixed.valid, moving.valid, outer, moving.excluded)
 
     def at(self, spacing: float, smoothing: float = _SMOOTHING) -> Level:
-        """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that."""
+        """Both images on grids of `spacing` mm along their own axes, without detail below `smoothing` times that.
+
+        An image that would be very large is put on a coarser grid.
+        """
         nearest = sitk.sitkNearestNeighbor
         images, masks, excluded = [], [], self.moving_excluded
         for image, mask in ((self.fixed, self.fixed_mask), (self.moving, self.moving_mask)):
             grid = enclosing_grid(mask, spacing)
-            images.append(grid.resample(antialiased(image, smoothing * spacing)))
+            excess = float(np.prod(grid.size, dtype=float)) / _MOST
+            if excess > 1:
+                grid = enclosing_grid(mask, spacing * excess ** (1 / 3))
+            images.append(grid.resample(antialiased(image, smoothing * grid.spacing[0])))
             masks.append(grid.resample(mask, interpolator=nearest))
         if excluded is not None:
             excluded = grid.resample(excluded, interpolator=nearest)
@@ -71,15 +78,24 @@ class Level:
 
         What lies outside the moving image counts as background, so that an alignment gains nothing by leaving it.
         """
+        joint = self._joint(transform)
+        return _entropy(joint.sum(0)) + _entropy(joint.sum(1)) - _entropy(joint)
+
+    def normalized_mutual_information(self, transform: sitk.Transform) -> float:
+        """Return the share, 0 to 1, of what the plainer image says that the other says, too: I / min(H(f), H(m))."""
+        joint = self._joint(transform)
+        fixed, moving = _entropy(joint.sum(1)), _entropy(joint.sum(0))
+        plainer = min(fixed, moving)
+        return (fixed + moving - _entropy(joint)) / plainer if plainer > 0 else 0.0
+
+    def _joint(self, transform: sitk.Transform) -> np.ndarray:
+        """Return how often each pair of grey values lies on each other, (32, 32), 1 in all."""
         whole = transform if self.outer is None else sitk.CompositeTransform([self.outer, transform])
         warped = sitk.GetArrayFromImage(Grid.of(self.fixed).resample(self.moving, whole))
         inside = sitk.GetArrayViewFromImage(self.fixed_mask) > 0
         fixed, warped = sitk.GetArrayViewFromImage(self.fixed)[inside], warped[inside]
         rows, columns = (np.clip((values * _BINS).astype(np.int32), 0, _BINS - 1) for values in (fixed, warped))
-        joint = np.bincount(rows * _BINS + columns, minlength=_BINS**2).reshape(_BINS, _BINS) / max(rows.size, 1)
-        expected = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-        filled = joint > 0
-        return float((joint[filled] * np.log(joint[filled] / expected[filled])).sum())
+        return np.bincount(rows * _BINS + columns, minlength=_BINS**2).reshape(_BINS, _BINS) / max(rows.size, 1)
 
     def best(self, *transforms: sitk.Transform) -> sitk.Transform:
         """Return the transform with the highest mutual information, the first of equals."""
@@ -258,6 +274,11 @@ def _starts(level: Level) -> Iterator[sitk.Euler3DTransform]:
             start.SetRotation(*rotation)
             start.SetTranslation(translation)
             yield start
+
+
+def _entropy(shares: np.ndarray) -> float:
+    filled = shares[shares > 0]
+    return float(-(filled * np.log(filled)).sum())
 
 
 def _extent_along(grid: Grid, direction: np.ndarray) -> float:

@@ -36,6 +36,7 @@ _FINE_VOXELS = 6.0  # standard deviation
 _FINE_SHARE = 0.5
 # What an alignment leaves is about as long as a network errs: the likeliest displacement is then shorter than it says.
 _SHARE_ALIGNED = 0.7
+_LEAST_DETAIL_MM = 4.0  # of images without it, noise does not say how much one tells of the other
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -64,7 +65,6 @@ def register(
         The field with all that was found out about it.
 
     Raises:
-
         InputError: for images that cannot be registered; see `files.check_content` and `linear.align`.
     """
     run = _Run(settings, progress or (lambda step, fraction: None))
@@ -89,7 +89,7 @@ def register(
         refined, network_used = _refined(
             descriptors, prediction, settings, lambda fraction: run.report("refine", fraction)
         )
-        held, overlap = _held(descriptors, refined, pair.fixed, grid), pair.overlap()
+        held = _held(descriptors, refined, pair.fixed, grid)
         del descriptors, pair  # a gigabyte or two that an inverse may need
     with run.step("assemble"):
         parts = (grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
@@ -98,8 +98,8 @@ def register(
         quality = _quality(normalized_fixed, normalized_moving, grid, whole, linear, initial_transform)
         if residual is not None:
             quality["inverse_residual_mm"] = residual
-        quality["overlap"] = overlap
-        error = expected_error(held, quality["mutual_information"]["after"])
+        quality["overlap"] = _overlap(normalized_fixed, normalized_moving, grid, linear)
+        error = expected_error(held, quality["normalized_mutual_information"])
         quality["verdict"], quality["reasons"] = judged(error, held, quality)
         quality["network"] = getattr(network, "name", None)
         quality["network_used"] = network_used
@@ -183,14 +183,6 @@ class _Pair:
             return None if bool((values > 0).all()) else (values > 0).float()
 
         return cls(image(fixed), image(moving, linear), mask(fixed), mask(moving, linear))
-
-    def overlap(self) -> float:
-        """Return the share of the fixed image's field of view that the moving image covers, from 0 to 1."""
-        if self.moving_mask is None:
-            return 1.0
-        if self.fixed_mask is None:
-            return float(self.moving_mask.mean())
-        return float((self.fixed_mask * self.moving_mask).sum() / self.fixed_mask.sum().clamp_min(1))
 
 
 def _checked(image: sitk.Image, name: str) -> sitk.Image:
@@ -301,9 +293,13 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
     from ..evaluation import field_metrics, field_transform
 
     inside = grid.image(np.ones(grid.shape, np.uint8))
-    level = linear_alignment.Level.of(fixed, moving).at(grid.spacing[0]).thinned()
-    before = initial or sitk.Transform(3, sitk.sitkIdentity)
     after = field_transform(whole)
+    spacing = grid.spacing[0]
+    level = linear_alignment.Level.of(*_counting(fixed, moving, after)).at(spacing).thinned()
+    # The share that is common was fitted for whole fields of view, with their air.
+    whole_images = linear_alignment.Level.of(fixed.unmasked(), moving.unmasked())
+    smooth = whole_images.at(spacing, max(_LEAST_DETAIL_MM / spacing, 1.0)).thinned()
+    before = initial or sitk.Transform(3, sitk.sitkIdentity)
     return {
         **field_metrics(whole, inside),
         "mutual_information": {
@@ -311,8 +307,27 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
             "linear": level.mutual_information(linear),
             "after": level.mutual_information(after),
         },
+        "normalized_mutual_information": smooth.normalized_mutual_information(after),
         "working_grid": {"size": list(grid.size), "spacing_mm": grid.spacing[0]},
     }
+
+
+def _counting(fixed: Normalized, moving: Normalized, transform: sitk.Transform) -> tuple[Normalized, Normalized]:
+    """Return both images with what a mask excludes of the moving one left out where the transform takes it."""
+    if moving.excluded is None:
+        return fixed, moving
+    there = Grid.of(fixed.image).resample(moving.excluded, transform, sitk.sitkNearestNeighbor)
+    valid = fixed.valid * (there == 0)
+    counts = bool(sitk.GetArrayViewFromImage(valid).any())
+    return replace(fixed, valid=valid) if counts else fixed, moving.unmasked()
+
+
+def _overlap(fixed: Normalized, moving: Normalized, grid: Grid, linear: sitk.Transform) -> float:
+    """Return the share of the fixed image's field of view that the moving image covers, from 0 to 1."""
+    nearest = sitk.sitkNearestNeighbor
+    there = sitk.GetArrayFromImage(grid.resample(fixed.unmasked().valid, interpolator=nearest)) > 0
+    covered = sitk.GetArrayFromImage(grid.resample(moving.unmasked().valid, linear, nearest)) > 0
+    return float((there & covered).sum() / max(there.sum(), 1))
 
 
 def _branches(prediction, grid: Grid) -> dict:

@@ -2,8 +2,8 @@
 
 The expected error is a power law of two measurements, fitted to registrations with a known truth, failed ones among
 them: how much more the descriptors of the pair differ around a place when the displacement is pushed off, and how much
-mutual information the pair has after registration. The first says where within a pair, the second how well the pair
-fits as a whole.
+of what the plainer image says the other says, too, once their noise is smoothed away. The first says where within a
+pair, the second how well the pair fits as a whole.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LARGE_SHARE = 0.1  # of the overlap that may expect a large error in a good reg
 _OVERLAP = 0.5  # of the fixed field of view
 _FOLDING_PERCENT = 0.1
 _LEAST_RISE = 0.005  # what is less tells as little
-# log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _SIMILARITY log(information + 0.05)
-_CONSTANT, _DOUBT, _SIMILARITY = -1.23, 0.395, -2.21
+# log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _SIMILARITY log(information + 0.02)
+_CONSTANT, _DOUBT, _SIMILARITY = -2.76, 0.37, -1.98
 _LARGEST_MM = 30.0  # about the largest error that it was fitted to
 
 
@@ -45,7 +45,7 @@ class Held(NamedTuple):
     grid: Grid
 
 
-def expected_error(held: Held, mutual_information: float) -> sitk.Image:
+def expected_error(held: Held, information: float) -> sitk.Image:
     """Return the error in mm, 0 to 30, that a registration must be expected to have, float32 on the grid of ``held``.
 
     It is large where the pair hardly tells along one axis at least. Where nothing was measured nearby, the mean of the
@@ -53,8 +53,7 @@ def expected_error(held: Held, mutual_information: float) -> sitk.Image:
 
     Args:
         held: after the registration.
-        mutual_information: of the pair after the registration, in nats, see `linear.Level`.
-
+        information: normalized mutual information of the pair after the registration, see `linear.Level`.
     """
     rise, weight, _, grid = held
 
@@ -64,7 +63,7 @@ def expected_error(held: Held, mutual_information: float) -> sitk.Image:
     counts, total = np.maximum(around(weight), 0), max(weight.sum(), 1e-6)
     local = [(around(values * weight) + 0.01 * (values * weight).sum() / total) / (counts + 0.01) for values in rise]
     doubt = sum(1 / (np.maximum(values, 0) + _LEAST_RISE) for values in local)
-    level = _CONSTANT + _SIMILARITY * log(max(mutual_information, 0.0) + 0.05)
+    level = _CONSTANT + _SIMILARITY * log(max(information, 0.0) + 0.02)
     error = np.exp(level + _DOUBT * np.log(doubt)) - 0.3
     return grid.image(error.clip(0, _LARGEST_MM).astype(np.float32))
 
