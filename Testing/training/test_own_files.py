@@ -131,6 +131,54 @@ def test_missing_files_are_listed_at_once(tmp_path: Path) -> None:
         assert words in str(error.value)
 
 
+def table(path: Path, *rows: str, columns: str = "fixed,moving,split,name") -> Path:
+    """A table of files that are there and are not looked into."""
+    for row in rows:
+        for name in row.split(",")[:2]:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).touch()
+    (path / "pairs.csv").write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
+    return path / "pairs.csv"
+
+
+def test_every_misspelt_split_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3: split 'train' is not one of training.*\n.*line 4: split 'Test'"):
+        read_cases(table(tmp_path, "a,b,training,", "c,d,train,", "e,f,Test,"))
+
+
+@pytest.mark.parametrize("splits", [("validation", "test"), ("test", "test"), ("validation", "validation")])
+def test_no_pair_for_training_is_refused_before_anything_is_written(small, tmp_path: Path, splits) -> None:
+    data = table(tmp_path / "data", *(f"a{i},b{i},{split}," for i, split in enumerate(splits)))
+    with pytest.raises(InputError, match="no pair for training .*'training'"):
+        train(small(data=data))
+    assert not small().output.exists()
+    assert [case.split for case in read_cases(data)] == list(splits)  # enough to compare methods on
+
+
+def test_without_splits_something_is_left_to_train_on(tmp_path: Path) -> None:
+    for number in range(20):
+        data = table(tmp_path / str(number), f"a{number},b,,")
+        assert [case.split for case in read_cases(data)] == ["training"]
+    splits = [case.split for case in read_cases(table(tmp_path, *(f"a{i},b{i},," for i in range(20))))]
+    assert 1 <= splits.count("validation") < 10
+
+
+def test_pairs_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    rows = ("a,b,training,", "c,d,training,p", "./a,b,validation,", "e,f,test,p")
+    with pytest.raises(InputError) as error:
+        read_cases(table(tmp_path, *rows))
+    assert "line 4: fixed and moving are those of line 2" in str(error.value)
+    assert "line 5: name 'p' is that of line 3" in str(error.value)
+
+
+def test_case_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for case in ("training/1", "training/2", "test/1"):
+        (tmp_path / case).mkdir(parents=True)
+        for name in ("mr.nii", "ct.nii"):
+            (tmp_path / case / name).touch()
+    assert sorted(case.name for case in read_cases(tmp_path)) == ["2", "test/1", "training/1"]
+
+
 def test_one_volume_only(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mr.nii.gz").write_bytes((folder / "case0" / "fixed.nii.gz").read_bytes())
@@ -160,7 +208,11 @@ def test_different_label_sets_are_named_for_every_case(folder: Path, tmp_path: P
     assert "only in the moving one [99]" in str(error.value)
 
 
-def test_training_on_own_files_scores_their_labels(folder: Path, small) -> None:
-    result = train(small(data=folder, spacing=6.0, crop=True, steps=3))
+def test_training_on_own_files_scores_their_labels(folder: Path, small, tmp_path: Path, capsys) -> None:
+    data = tmp_path / "pairs.csv"
+    rows = [",".join([*(f"{folder}/case{seed}/{name}.nii.gz" for name in NAMES), "training"]) for seed in (0, 1)]
+    data.write_text("\n".join([",".join([*NAMES, "split"]), *rows]), encoding="utf-8")
+    result = train(small(data=data, spacing=6.0, crop=True, steps=3))
     assert result.best["dice"] is not None
+    assert "no pair for validation" in capsys.readouterr().err
     assert (result.weights.parent / "cache").is_dir()

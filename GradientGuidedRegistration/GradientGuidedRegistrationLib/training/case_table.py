@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os.path
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..csv_rows import read_rows
@@ -24,7 +25,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one pair. Segmentations are there for both images or for none."""
+    """The files of one pair. Segmentations are there for both images or for none; no two pairs have one name."""
 
     name: str
     fixed: Path
@@ -41,10 +42,10 @@ def read_cases(data: Path) -> list[CaseFiles]:
     and name; paths are relative to the CSV. A folder has a folder for each case with files named fixed.* and moving.*
     (or mr.*, ct.*, fixed_mr.*, moving_ct.*) and perhaps fixed_labels.* and moving_labels.*, of type .nii.gz, .nii,
     .nrrd or .mha; cases may be sorted into folders training, validation and test. Without a split, one case in five is
-    for validation.
+    for validation, but never all.
 
     Raises:
-        InputError: all that is wrong, one line each.
+        InputError: all that is wrong, one line each; a pair that is listed twice, or two that have one name.
     """
     data = Path(data)
     if data.is_dir():
@@ -61,6 +62,20 @@ def read_cases(data: Path) -> list[CaseFiles]:
     return cases
 
 
+def training_cases(data: Path) -> list[CaseFiles]:
+    """Read the pairs of a training.
+
+    Raises:
+        InputError: as `read_cases`, and when none is of the split "training".
+    """
+    cases = read_cases(data)
+    if not any(case.split == "training" for case in cases):
+        counts = Counter(case.split for case in cases)
+        found = ", ".join(f"{count} for {split}" for split, count in counts.items())
+        raise InputError(f"{data} has no pair for training ({found}); give at least one the split 'training'.")
+    return cases
+
+
 def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
     columns, rows = read_rows(path, "training data")
     missing = [name for name in COLUMNS if name not in columns]
@@ -68,6 +83,7 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
         found = ", ".join(column[:40] for column in columns[:40]) or "none"
         return [], [f"column {name} is missing (columns found: {found})" for name in missing]
     cases, wrong = [], []
+    lines: dict[object, int] = {}  # where a name and where a pair of files was first seen
     for number, row in enumerate(rows, start=2):
         where, files = f"line {number}", {}
         values = {name: (row.get(name) or "").strip() for name in COLUMNS + OPTIONAL_COLUMNS}
@@ -77,18 +93,26 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
                 if not os.path.exists(files[role]):
                     wrong.append(f"{where}: {role} {values[role]:.200} does not exist")
         wrong += _incomplete(where, files)
-        split = values["split"] or _default_split(values["name"] or values["fixed"], number)
-        if split not in SPLITS:
-            wrong.append(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
-        cases.append((values["name"] or f"line {number}", files, split))
-    return ([] if wrong else [CaseFiles(name, split=split, **files) for name, files, split in cases]), wrong
+        split = values["split"]
+        if split and split not in SPLITS:
+            wrong.append(f"{where}: split {split!r:.200} is not one of {', '.join(SPLITS)}")
+        name, pair = values["name"] or where, (files.get("fixed"), files.get("moving"))
+        if None not in pair and lines.setdefault(pair, number) != number:
+            wrong.append(f"{where}: fixed and moving are those of line {lines[pair]}; list each pair once")
+        elif lines.setdefault(name, number) != number:
+            wrong.append(f"{where}: name {name!r:.200} is that of line {lines[name]}; give each pair a name of its own")
+        cases.append((name, files, split, values["name"] or values["fixed"]))
+    if wrong:
+        return [], wrong
+    keys = [key for *_, key in cases]
+    return _with_splits([CaseFiles(name, split=split, **files) for name, files, split, _ in cases], keys), []
 
 
 def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
     cases, wrong = [], []
     places = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()] or [(folder, "")]
     for place, split in places:
-        for number, case in enumerate(sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))):
+        for case in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")):
             files = {}
             for role, names in _ROLES.items():
                 found = [
@@ -103,8 +127,10 @@ def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
             problems = _incomplete(case.name, files)
             wrong += problems
             if not problems:
-                cases.append(CaseFiles(case.name, split=split or _default_split(case.name, number), **files))
-    return cases, wrong
+                cases.append(CaseFiles(case.name, split=split, **files))
+    counts = Counter(case.name for case in cases)
+    cases = _with_splits(cases, [case.name for case in cases])
+    return [replace(c, name=f"{c.split}/{c.name}") if counts[c.name] > 1 else c for c in cases], wrong
 
 
 def _incomplete(where: str, files: dict[str, Path]) -> list[str]:
@@ -115,6 +141,12 @@ def _incomplete(where: str, files: dict[str, Path]) -> list[str]:
     return wrong
 
 
-def _default_split(name: str, number: int) -> str:
-    """One case in five for validation, chosen by its name so that adding cases does not reshuffle the others."""
-    return "validation" if zlib.crc32(name.encode()) % 5 == 0 else "training"
+def _with_splits(cases: list[CaseFiles], keys: list[str]) -> list[CaseFiles]:
+    """Fill in the splits that are not given: one case in five for validation, chosen by its key.
+
+    So adding cases does not reshuffle the others. Where none would be left to train on, all of them are for training.
+    """
+    defaults = ["validation" if zlib.crc32(key.encode()) % 5 == 0 else "training" for key in keys]
+    if "training" not in [case.split or default for case, default in zip(cases, defaults)]:
+        defaults = ["training"] * len(cases)
+    return [case if case.split else replace(case, split=default) for case, default in zip(cases, defaults)]

@@ -126,6 +126,12 @@ class Board:
             self.writer.close()
 
 
+def tell(message: str) -> None:
+    """Write a warning to stderr, where there is one."""
+    if sys.stderr is not None:
+        print(f"Warning: {message}", file=sys.stderr, flush=True)
+
+
 class ProgressBar:
     """One line on the terminal: steps, loss, time for a step, time left; in a log file, a line every ten seconds."""
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ..errors import InputError
 from ..whole_files import replacing
 from .case import Case, background
-from .case_table import CaseFiles, read_cases
+from .case_table import CaseFiles, training_cases
 from .phantom.draws import Draws
 
 
@@ -44,10 +44,9 @@ class FileSource:
     ):
         self.shape, self.spacing, self.crop, self.initialization = shape, spacing, crop, initialization
         self.cache = cache
-        cases = read_cases(data)
         wrong = []
         prepared: dict[str, list[tuple[CaseFiles, Path]]] = {}
-        for case in cases:
+        for case in training_cases(data):
             try:
                 prepared.setdefault(case.split, []).append((case, self._prepare(case)))
             except InputError as error:
@@ -55,11 +54,8 @@ class FileSource:
         if wrong:
             raise InputError(f"The training data {data} cannot be used:\n" + "\n".join(f"- {line}" for line in wrong))
         # With very few cases nothing can be set aside: better to validate on the training cases than not at all.
-        self.training = prepared.get("training") or prepared.get("validation") or []
-        self.validation = prepared.get("validation") or prepared.get("training") or []
-        self.test = prepared.get("test") or []
-        if not self.training:
-            raise InputError(f"{data} has no case for training; all are of the split 'test'.")
+        self.training = prepared["training"]
+        self.validation = prepared.get("validation") or self.training
 
     def training_case(self, number: int, d: Draws) -> Case:
         """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""

@@ -15,9 +15,9 @@ from ..errors import Cancelled, InputError
 from ..model import RegistrationNetwork, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
-from .case_table import read_cases
+from .case_table import training_cases
 from .centring import centre
-from .log import Board, ProgressBar, Table, draw_curves
+from .log import Board, ProgressBar, Table, draw_curves, tell
 from .own_files import FileSource
 from .passes import seen_in_step
 from .phantoms import PhantomSource, validation_phantom
@@ -88,7 +88,7 @@ def _check_inputs(settings: TrainingSettings) -> None:
     settings.loss()
     start_network(settings)
     if settings.data is not None:
-        read_cases(settings.data)
+        training_cases(settings.data)
 
 
 class Trainer:
@@ -329,6 +329,11 @@ class Trainer:
         files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization)
         if self.processes.leads:
             self.processes.wait()
+            if files.validation is files.training:
+                tell(
+                    f"{s.data} has no pair for validation, so that the best weights cannot be told by one: best.pt will "
+                    "be those with the best figures on the training pairs. Give some pairs the split 'validation'."
+                )
         return files
 
     def _validation_cases(self) -> list[Case]:
