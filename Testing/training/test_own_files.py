@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.registration.files import write_image
+from GradientGuidedRegistrationLib.registration import pipeline
+from GradientGuidedRegistrationLib.registration.files import read_image, write_image
+from GradientGuidedRegistrationLib.registration.settings import Settings
 from GradientGuidedRegistrationLib.training import train
 from GradientGuidedRegistrationLib.training.case_table import read_cases
 from GradientGuidedRegistrationLib.training.own_files import FileSource
@@ -57,6 +60,39 @@ def test_pair_lies_on_one_isotropic_grid(folder: Path, tmp_path: Path) -> None:
     assert set(np.unique(case.fixed_labels.numpy())) <= set(range(15))
     organs = (case.fixed_labels == 1) & (case.moving_labels == 1)
     assert int(organs.sum()) > 20  # both livers are there, and at about the same place
+
+
+@pytest.mark.parametrize("stored", ["LIP", "PIR", "RPS"])  # coronal, sagittal, left-handed
+def test_how_a_file_stores_its_axes_has_no_say(folder: Path, tmp_path: Path, stored: str) -> None:
+    for name in NAMES:
+        image = sitk.ReadImage(str(folder / "case0" / f"{name}.nii.gz"))
+        write_image(sitk.DICOMOrient(image, stored), tmp_path / "data" / "case0" / f"{name}.nii.gz")
+    turned = source(tmp_path / "data", tmp_path / "cache", shape=(24, 28, 32)).training_case(0, Draws(0))
+    files = source(folder, tmp_path / "cache", shape=(24, 28, 32))
+    straight = next(c for c in map(files.training_case, range(9), map(Draws, range(9))) if c.names == ("case0",))
+    for name, value in straight.tensors().items():
+        torch.testing.assert_close(getattr(turned, name), value, atol=2e-3, rtol=0)
+
+
+def test_pair_lies_as_the_registration_lays_it(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Grid, spline between thick slices, masks: the network is trained on what it will be shown."""
+
+    class Laid(Exception):
+        pass
+
+    def lay(pair, settings) -> None:
+        raise Laid(pair)
+
+    monkeypatch.setattr(pipeline, "_predicted", lambda network, pair, settings: lay(pair, settings))
+    fixed, moving = (read_image(folder / "case0" / f"{name}.nii.gz") for name in ("fixed", "moving"))
+    with pytest.raises(Laid) as laid:
+        pipeline.register(fixed, moving, Settings(initialization="none", refine=0, spacing=3.0, device="cpu"))
+    pair = laid.value.args[0]
+    files = source(folder, tmp_path, shape=pair.fixed.shape[2:], spacing=3.0)
+    case = next(c for c in map(files.training_case, range(9), map(Draws, range(9))) if c.names == ("case0",))
+    torch.testing.assert_close(case.fixed, pair.fixed.clamp(0, 1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(case.moving_full, pair.moving.clamp(*case.moving_full.aminmax()), atol=2e-3, rtol=0)
+    assert torch.equal(case.fixed_mask, pair.fixed_mask) and torch.equal(case.moving_mask, pair.moving_mask)
 
 
 @pytest.mark.parametrize("initialization", ["rigid", "affine"])

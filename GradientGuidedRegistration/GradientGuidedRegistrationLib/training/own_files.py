@@ -98,7 +98,7 @@ class FileSource:
     def _prepare(self, case: CaseFiles) -> Path:
         """The case's arrays on disk; made if they are not there or the files have changed."""
         files = [p for p in (case.fixed, case.moving, case.fixed_labels, case.moving_labels) if p is not None]
-        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "2"]
+        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "3"]
         target = self.cache / f"{hashlib.sha256(' '.join(stamp).encode()).hexdigest()[:24]}.npz"
         if not target.is_file():
             arrays = _on_working_grid(case, self.spacing, self.initialization)
@@ -113,28 +113,35 @@ def _newest(path: Path) -> int:
 
 
 def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> dict[str, np.ndarray]:
-    """Arrays (D, H, W): images (float16), masks and labels on an isotropic grid along the fixed image's axes."""
+    """Arrays (D, H, W): images (float16), masks and labels on the grid that a registration would lay over them.
+
+    It is isotropic and lies around what was measured of the fixed image, with axes in the order L, P, S.
+    """
     import SimpleITK as sitk
 
     from ..registration.files import check_content, read_image, read_labels
-    from ..registration.grid import antialiased, covering_grid
+    from ..registration.grid import in_patient_order, working_grid
     from ..registration.intensity import normalize
     from ..registration.linear import align
+    from ..registration.pipeline import _Pair
 
     fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
     check_content(fixed, f"fixed image {case.fixed}")
     check_content(moving, f"moving image {case.moving}")
-    fixed_unit, moving_unit = normalize(fixed), normalize(moving)
-    transform = align(fixed_unit, moving_unit, initialization) if initialization != "none" else None
-    grid = covering_grid(fixed, spacing)
+    fixed_unit, moving_unit = (normalize(in_patient_order(image)).cropped() for image in (fixed, moving))
+    transform = align(fixed_unit, moving_unit, initialization)
+    grid = working_grid(in_patient_order(fixed), spacing, valid=fixed_unit.valid)
     if min(grid.shape) < 8:
         raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
+    pair = _Pair.on(grid, fixed_unit, moving_unit, transform, "cpu")
     arrays = {}
-    for name, unit, through in (("fixed", fixed_unit, None), ("moving", moving_unit, transform)):
-        image = grid.resample(antialiased(unit.image, spacing), through, default=unit.background)
-        arrays[name] = sitk.GetArrayFromImage(image).astype(np.float16)
-        mask = grid.resample(unit.valid, through, sitk.sitkNearestNeighbor)
-        arrays[f"{name}_mask"] = sitk.GetArrayFromImage(mask).astype(np.uint8)
+    for name, unit, image, mask in (
+        ("fixed", fixed_unit, pair.fixed, pair.fixed_mask),
+        ("moving", moving_unit, pair.moving, pair.moving_mask),
+    ):
+        values = sitk.GetArrayViewFromImage(unit.image)  # a spline leads past their range, the background must not
+        arrays[name] = image[0, 0].numpy().clip(values.min(), values.max()).astype(np.float16)
+        arrays[f"{name}_mask"] = (torch.ones_like(image) if mask is None else mask)[0, 0].numpy().astype(np.uint8)
     if case.fixed_labels is not None and case.moving_labels is not None:
         labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
         sets = [set(np.unique(sitk.GetArrayViewFromImage(image)).tolist()) - {0} for image in labels]

@@ -331,8 +331,8 @@ class Trainer:
             self.processes.wait()
             if files.validation is files.training:
                 tell(
-                    f"{s.data} has no pair for validation, so that the best weights cannot be told by one: best.pt will "
-                    "be those with the best figures on the training pairs. Give some pairs the split 'validation'."
+                    f"{s.data} has no pair for validation, so that the best weights cannot be told by one: best.pt "
+                    "will be those with the best figures on the training pairs. Give some pairs the split 'validation'."
                 )
         return files
 
