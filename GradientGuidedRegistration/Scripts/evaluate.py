@@ -34,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rows", nargs="+", default=(), help="methods to compare; all if left out")
     p.add_argument("--weights", type=Path, help="folder with gated.pt, average.pt, vm.pt, vm-concat.pt")
     p.add_argument(
-        "--organs", nargs="*", default=("liver", "spleen", "kidneys"), help="labels with columns of their own"
+        "--organs",
+        nargs="*",
+        default=("liver", "spleen", "kidneys"),
+        help="labels with columns of their own, in this order ('label 3' in own pairs); nothing for all, by value",
     )
     p.add_argument(
         "--initialization",

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import stats
 
 from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration.files import write_image
+from GradientGuidedRegistrationLib.registration.grid import covering_grid
 from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
 from GradientGuidedRegistrationLib.training.comparison.cases import cases
 from GradientGuidedRegistrationLib.training.comparison.measure import measure
 from GradientGuidedRegistrationLib.training.comparison.methods import ROWS, Outcome
 from GradientGuidedRegistrationLib.training.comparison.statistics import mean_and_sd, paired_p_value
 from GradientGuidedRegistrationLib.training.comparison.table import Table
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 SMALL = {"cases": 2, "shape": (28, 28, 28), "spacing": 4.0}
 
@@ -132,6 +136,38 @@ def test_no_row_at_all(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     with pytest.raises(InputError, match="No row can be computed: VM: no weights"):
         evaluate(EvaluationSettings(tmp_path / "out", rows=("VM",), weights=tmp_path / "weights", **SMALL))
+
+
+def own_pair(folder: Path, values: dict[int, int], stored: str = "LPS", spacing: float = 4.0) -> None:
+    """A phantom with some labels renamed and its segmentations on a grid of their own."""
+    images = phantom_images(0, (28, 28, 28), 4.0)
+    for name in ("fixed", "moving"):
+        write_image(images[name], folder / f"{name}.nii.gz")
+        labels = sitk.ChangeLabel(images[f"{name}_labels"], {n: values.get(n, 0) for n in range(1, 15)})
+        grid = covering_grid(images[name], spacing)
+        write_image(
+            sitk.DICOMOrient(grid.resample(labels, interpolator=sitk.sitkNearestNeighbor), stored),
+            folder / f"{name}_labels.nii.gz",
+        )
+
+
+def test_labels_on_another_grid_are_measured_on_the_images(tmp_path: Path) -> None:
+    own_pair(tmp_path / "same" / "a", {1: 1, 2: 2})
+    own_pair(tmp_path / "other" / "a", {1: 1, 2: 2}, "PIR", 1.3)
+    dice, asd = [], []
+    for folder in ("same", "other"):
+        table = evaluate(EvaluationSettings(tmp_path / folder, data=tmp_path / folder, rows=("Moving",)))
+        dice += table.values("Moving", "", "dice")
+        asd += table.values("Moving", "", "asd_mm")
+    assert dice[1] == pytest.approx(dice[0], abs=1.5) and asd[1] == pytest.approx(asd[0], abs=0.3)
+
+
+def test_columns_go_by_label_value_over_all_cases(tmp_path: Path) -> None:
+    own_pair(tmp_path / "data" / "a", {1: 10, 2: 2, 3: 30})
+    own_pair(tmp_path / "data" / "b", {1: 9, 2: 2})
+    table = evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path / "data", rows=("Moving",), organs=()))
+    assert table.organs == ["label 2", "label 9", "label 10", "label 30"]
+    assert list(table.columns())[:4] == [f"Dice label {value} (%)" for value in (2, 9, 10, 30)]
 
 
 def test_own_pairs_need_segmentations(tmp_path: Path) -> None:

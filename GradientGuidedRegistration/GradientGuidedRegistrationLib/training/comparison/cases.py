@@ -13,7 +13,10 @@ from .settings import EvaluationSettings
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """Images and segmentations in LPS mm; `truth` is the true field (fixed to moving) where it is known."""
+    """Images and segmentations in LPS mm; `truth` is the true field (fixed to moving) where it is known.
+
+    Overlap is measured on the voxels of `fixed_labels`, which are those of `fixed`; `moving_labels` may have any grid.
+    """
 
     name: str
     fixed: sitk.Image
@@ -58,17 +61,18 @@ def _own_cases(settings: EvaluationSettings) -> list:
 
 
 def _own_pairs(settings: EvaluationSettings) -> Iterator[LabelledPair]:
+    from ...evaluation import labels_on_grid
     from ...evaluation.tables import label_values
     from ...registration.files import read_image, read_labels
 
     for case in _own_cases(settings):
         fixed_labels, moving_labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
-        values = [set(label_values(labels)) for labels in (fixed_labels, moving_labels)]
+        values = [label_values(labels) for labels in (fixed_labels, moving_labels)]
         if values[0] != values[1]:
             raise InputError(
-                f"{case.name}: the segmentations have different labels, {sorted(values[0])} and {sorted(values[1])}."
+                f"{case.name}: the segmentations have different labels, {values[0]} and {values[1]}; use the same "
+                "values in both."
             )
         names = {value: f"label {value}" for value in values[0]}
-        yield LabelledPair(
-            case.name, read_image(case.fixed), read_image(case.moving), fixed_labels, moving_labels, names
-        )
+        fixed, moving = read_image(case.fixed), read_image(case.moving)
+        yield LabelledPair(case.name, fixed, moving, labels_on_grid(fixed_labels, fixed), moving_labels, names)

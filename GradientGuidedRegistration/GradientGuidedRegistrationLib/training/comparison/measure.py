@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ...evaluation import field_metrics, field_transform, label_metrics, labels_on_grid, target_registration_error
+from ...evaluation import field_metrics, field_transform, label_metrics, target_registration_error
 from .cases import LabelledPair
 from .methods import Outcome
 
@@ -22,7 +22,7 @@ def measure(pair: LabelledPair, outcome: Outcome) -> list[dict[str, object]]:
     if outcome.field is not None:
         transform = field_transform(outcome.field)
     warped = sitk.Resample(pair.moving_labels, pair.fixed_labels, transform, sitk.sitkNearestNeighbor, 0)
-    metrics = label_metrics(labels_on_grid(pair.fixed_labels, pair.fixed), warped, pair.label_names)
+    metrics = label_metrics(pair.fixed_labels, warped, pair.label_names)
     rows: list[dict[str, object]] = [
         {"label": pair.label_names[value], **{name: metrics[value][name] for name in ("dice", "asd_mm", "hd95_mm")}}
         for value in metrics

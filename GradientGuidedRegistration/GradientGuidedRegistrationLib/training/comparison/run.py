@@ -32,6 +32,7 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
     measures: dict[str, list[dict]] = {name: [] for name in chosen}
     missing: dict[str, str] = {}
     done, table = 0, None
+    label_names: dict[int, str] = {}
     for pair in cases(settings):
         for name in chosen:
             if progress is not None:
@@ -49,7 +50,8 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
         rows = [row for name in chosen for row in measures[name]]
         if not rows:
             raise InputError(f"No row can be computed: {'; '.join(f'{n}: {why}' for n, why in missing.items())}.")
-        table = Table(rows, settings.organs or sorted(set(pair.label_names.values())), missing)
+        label_names |= pair.label_names
+        table = Table(rows, settings.organs or [label_names[value] for value in sorted(label_names)], missing)
         table.write(settings.output)
     assert table is not None
     return table

@@ -22,7 +22,8 @@ class EvaluationSettings:
         rows: names of the methods, see `methods.ROWS`; empty for all.
         weights: folder with gated.pt, average.pt, ...; None takes the packaged ones. Rows without weights are left out
             and named in the table.
-        organs: names of the labels that get columns of their own.
+        organs: names of the labels that get columns of their own ("label 3" in own pairs), in this order; if empty, all
+            of them by ascending value.
         initialization: linear alignment before the deformable part: "none", "rigid" or "affine".
         device: "auto", "cpu", "cuda" or "mps".
 
@@ -56,7 +57,9 @@ class EvaluationSettings:
             raise InputError(f"Unknown rows {', '.join(unknown)}; choose from {', '.join(ROWS)}.")
         if self.cases < 1:
             raise InputError(f"The number of cases is {self.cases}; it must be at least 1.")
-        if not 0 <= self.first_seed <= 900_000 - self.cases:
+        if not isinstance(self.first_seed, int) or self.first_seed < 0:
+            raise InputError(f"The first seed is {self.first_seed!r:.40}; give a whole number of 0 or more.")
+        if self.first_seed > 900_000 - self.cases:
             raise InputError("Phantoms from number 900000 on are for training and validation; give a lower first seed.")
         for name, choices in (("initialization", INITIALIZATIONS), ("device", DEVICES)):
             if getattr(self, name) not in choices:
