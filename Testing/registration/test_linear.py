@@ -130,9 +130,10 @@ def test_without_overlap(pair):
         linear.align(fixed, normalize(away), "rigid")
 
 
-def test_same_seed_same_result(pair):
+@pytest.mark.parametrize("seed", [4, 2**32 - 1])
+def test_same_seed_same_result(pair, seed):
     fixed, moving = normalize(pair["fixed"]), normalize(moved(pair["moving"], motion(pair["fixed"], 5, 10)))
-    first, second = (linear.align(fixed, moving, "rigid", seed=4).GetParameters() for _ in range(2))
+    first, second = (linear.align(fixed, moving, "rigid", seed=seed).GetParameters() for _ in range(2))
     assert first == second
 
 

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from GradientGuidedRegistrationLib.training import distributed
 from GradientGuidedRegistrationLib.training.case_table import read_cases
 
 ARGUMENTS = [
@@ -42,6 +44,15 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(scripts: Path, tmp_
     assert one.returncode == 0, one.stderr[-2000:]
     # The batch weighs its voxels together, the two processes each their own: equal up to the share of CT padding.
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-2)
+
+
+def test_processes_wait_for_the_one_that_validates(monkeypatch) -> None:
+    """PyTorch's own patience, 10 or 30 minutes, is over before a large data set is prepared."""
+    asked = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **options: asked.update(options))
+    distributed.start("cpu")
+    assert asked["timeout"].total_seconds() >= 24 * 3600
 
 
 def test_bare_machine_with_torch_and_numpy_only(scripts: Path, tmp_path: Path) -> None:
@@ -94,6 +105,26 @@ def test_bad_input_ends_with_status_2_and_one_message(scripts: Path, tmp_path: P
     assert capsys.readouterr().err.startswith("evaluate.py: The training data")
     assert script(scripts / "phantom.py").main(["--output", str(tmp_path), "--size", "4", "4", "4"]) == 2
     assert "16 voxels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), str(2**63), "1.5", "one"])
+@pytest.mark.parametrize("name, option", [("train", "--seed"), ("evaluate", "--first-seed"), ("phantom", "--seed"),
+                                          ("register", "--seed")])  # fmt: skip
+def test_seeds_out_of_range_end_with_status_2(
+    scripts: Path, tmp_path: Path, capsys, name: str, option: str, seed: str
+) -> None:
+    arguments = ["--output", str(tmp_path / "out"), f"{option}={seed}"]
+    if name == "register":
+        (tmp_path / "a.nii").touch()
+        files = {"fixed": "a.nii", "moving": "a.nii", "transform": "t.h5"}
+        arguments = [f"{option}={seed}", *(f"--{role}={tmp_path / file}" for role, file in files.items())]
+    try:
+        status = script(scripts / f"{name}.py").main(arguments)
+    except SystemExit as end:  # argparse
+        status = end.code
+    message = capsys.readouterr().err
+    assert status == 2 and "seed" in message and "Traceback" not in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_phantom_script_writes_a_case_that_training_can_read(scripts: Path, tmp_path: Path) -> None:

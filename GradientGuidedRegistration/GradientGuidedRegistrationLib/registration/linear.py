@@ -147,7 +147,7 @@ class Level:
         voxels = int(np.prod(self.fixed.GetSize()))
         if voxels > _SAMPLES:
             method.SetMetricSamplingStrategy(method.RANDOM)
-            method.SetMetricSamplingPercentage(_SAMPLES / voxels, seed + 1)
+            method.SetMetricSamplingPercentage(_SAMPLES / voxels, seed % (2**32 - 1) + 1)
         if sitk.GetArrayViewFromImage(self.fixed_mask).min() == 0:
             method.SetMetricFixedMask(self.fixed_mask)
         if sitk.GetArrayViewFromImage(moving_mask).min() == 0:

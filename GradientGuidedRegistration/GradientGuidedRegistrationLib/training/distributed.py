@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 
 from ..errors import InputError
 from ..registration.device import pick_device
+
+_PATIENCE = timedelta(days=1)  # while one process prepares a large data set or validates, the others wait
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def start(device: str) -> Processes:
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         torch.cuda.set_device(chosen)
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Processes(rank, world, chosen)
 
 

@@ -148,8 +148,8 @@ class TrainingSettings:
         for name in ("alpha", "beta", "gamma", "time_limit"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"The setting {name} is {getattr(self, name)}; give a number that is not negative.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"The seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise InputError(f"The seed is {self.seed!r:.40}; give a whole number from 0 to {2**32 - 1}.")
 
     def loss(self) -> RegistrationLoss:
         """The objective of the run."""

@@ -63,7 +63,7 @@ def phantom_pair(
     """Generate the pair number `seed`; the same arguments give the same pair.
 
     Args:
-        seed: number of the pair, 0 to 2^62.
+        seed: number of the pair, a whole number below 2^32 (of a seed, PyTorch's generator looks at 32 bits).
         shape: (D, H, W). The body fills the field of view whatever its size.
         spacing: voxel size in mm (0.05 to 20), written into the result.
         kind: "abdomen", or "shapes" for contrast-free random shapes.
@@ -81,8 +81,9 @@ def phantom_pair(
     for what, value, known in (("kind", kind, KINDS), ("sequence", sequence, SEQUENCES), ("phase", phase, PHASES)):
         if value is not None and value not in known:
             raise InputError(f"The phantom's {what} {value!r} is unknown; choose one of {', '.join(known)}.")
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"The phantom's seed is {seed!r:.40}; give a whole number from 0 to {2**32 - 1}.")
     for what, number, low, high in (
-        ("seed", seed, 0, 2**62),
         ("spacing in mm", spacing, 0.05, 20),
         ("strength", strength, 0, 5),
         ("zoom", zoom, 1, 8),
