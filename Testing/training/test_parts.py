@@ -10,13 +10,14 @@ import torch
 
 from GradientGuidedRegistrationLib.model import warp
 from GradientGuidedRegistrationLib.registration.intensity import normalize
-from GradientGuidedRegistrationLib.training import augmentation
+from GradientGuidedRegistrationLib.training import TrainingSettings, augmentation, phantoms
 from GradientGuidedRegistrationLib.training.augmentation import augmented, flipped
-from GradientGuidedRegistrationLib.training.case import join
+from GradientGuidedRegistrationLib.training.case import Case, join
 from GradientGuidedRegistrationLib.training.intensity import normalize_ct, normalize_mr
 from GradientGuidedRegistrationLib.training.phantom import phantom_pair
-from GradientGuidedRegistrationLib.training.phantom.draws import Draws
-from GradientGuidedRegistrationLib.training.phantoms import as_case, validation_phantom
+from GradientGuidedRegistrationLib.training.phantom.draws import Draws, training_seed
+from GradientGuidedRegistrationLib.training.phantoms import PhantomSource, as_case, validation_phantom
+from GradientGuidedRegistrationLib.training.sampling import Steps
 from GradientGuidedRegistrationLib.training.schedule import learning_rate
 from GradientGuidedRegistrationLib.training.validation import mean_scores, score
 
@@ -110,6 +111,50 @@ def test_batch_of_two_keeps_both(pair) -> None:
     assert both.fixed_labels is None  # not all have them
 
 
-def test_validation_phantoms_are_not_trained_on() -> None:
-    case = validation_phantom(0, (24, 24, 24), 1.0, torch.device("cpu"))
-    assert case.names == ("phantom 900000",)
+def test_what_evaluates_is_never_trained_on(monkeypatch) -> None:
+    """Of a seed, PyTorch's generator looks at 32 bits: of whatever run, training phantoms have none of those below."""
+    seeds: list[int] = []
+
+    def generated(seed: int, *arguments, **options):
+        seeds.append(seed % 2**32)
+        return pair
+
+    pair = phantom_pair(0, (16, 16, 16))
+    monkeypatch.setattr(phantoms, "phantom_pair", generated)
+    for run in [*range(0, 2000, 7), 2**32 - 1]:
+        source = PhantomSource((16, 16, 16), (1.0, 1.0), 0.25, run, torch.device("cpu"))
+        for number in (0, 1, 20_000, 2_000_000):
+            source(number)
+    assert min(seeds) >= 2**31 and len(seeds) == len(set(seeds))
+    seeds.clear()
+    validation_phantom(5, (16, 16, 16), 1.0, torch.device("cpu"))
+    assert seeds == [900_005]
+
+
+def test_draws_of_a_run_have_seeds_of_their_own() -> None:
+    purposes = ("phantom", "kind", "mixture", "order", "pair", "place")
+    seeds = [training_seed(name, run, n) for name in purposes for run in (0, 1, 26, 429, 2**32 - 1) for n in range(500)]
+    assert len(set(seeds)) == len(seeds)
+    assert 2**31 <= min(seeds) and max(seeds) < 2**32
+
+
+@pytest.mark.parametrize("fraction, batch, world", [(0.0, 1, 1), (0.5, 1, 1), (0.3, 2, 2), (1.0, 1, 1)])
+def test_phantoms_take_no_numbers_of_own_pairs(fraction: float, batch: int, world: int) -> None:
+    """However many phantoms lie between them, all processes together see own pairs 0, 1, 2, …"""
+
+    class Files:
+        numbers: list[int] = []
+
+        def training_case(self, number: int, d: Draws) -> Case:
+            self.numbers.append(number)
+            return case
+
+    case = as_case(phantom_pair(0, (16, 16, 16)), "pair")
+    settings = TrainingSettings("unused", steps=60, batch=batch, phantom_fraction=fraction, augment=False)
+    Files.numbers = []
+    processes = [Steps(settings, lambda number: case, Files(), rank, world) for rank in range(world)]
+    for step in range(60):
+        for steps in processes:
+            steps[step]
+    assert sorted(Files.numbers) == list(range(len(Files.numbers)))
+    assert len(Files.numbers) / (60 * batch * world) == pytest.approx(1 - fraction, abs=0.15)

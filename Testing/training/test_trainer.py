@@ -131,7 +131,7 @@ def test_loss_that_is_not_finite_stops_with_step_and_case(small, monkeypatch) ->
     monkeypatch.setattr(PhantomSource, "__call__", broken)
     settings = small()
     with pytest.raises(
-        InputError, match=r"not finite at step 5 \(case phantom 1000008, phantom 1000009\).*last good checkpoint"
+        InputError, match=r"not finite at step 5 \(case phantom 2147483656, phantom 2147483657\).*last good checkpoint"
     ):
         train(settings)
     stored = torch.load(settings.output / checkpoint.NAME, weights_only=True)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..whole_files import replacing
 from .case import Case, background
 from .case_table import CaseFiles, training_cases
-from .phantom.draws import Draws
+from .phantom.draws import Draws, training_seed
 
 
 class FileSource:
@@ -27,6 +27,7 @@ class FileSource:
         crop: random places for training; otherwise, and for validation, the middle of the volume.
         cache: folder for the prepared arrays.
         initialization: "none", or "rigid" or "affine" to align each pair first.
+        seed: of the order in which the pairs come.
 
     Raises:
         InputError: missing or unreadable files, segmentations with different label sets, all told at once; no training
@@ -41,9 +42,10 @@ class FileSource:
         crop: bool,
         cache: Path,
         initialization: str = "none",
+        seed: int = 0,
     ):
         self.shape, self.spacing, self.crop, self.initialization = shape, spacing, crop, initialization
-        self.cache = cache
+        self.cache, self.seed = cache, seed
         wrong = []
         prepared: dict[str, list[tuple[CaseFiles, Path]]] = {}
         for case in training_cases(data):
@@ -60,7 +62,8 @@ class FileSource:
     def training_case(self, number: int, d: Draws) -> Case:
         """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""
         epoch, place = divmod(number, len(self.training))
-        order = torch.randperm(len(self.training), generator=torch.Generator().manual_seed(epoch * 7919 + 1))
+        generator = torch.Generator().manual_seed(training_seed("order", self.seed, epoch))
+        order = torch.randperm(len(self.training), generator=generator)
         return self._fitted(self._load(*self.training[int(order[place])]), d if self.crop else None)
 
     def validation_case(self, index: int) -> Case:

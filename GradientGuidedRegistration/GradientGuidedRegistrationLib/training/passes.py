@@ -8,7 +8,7 @@ import torch
 
 from ..model import RegistrationNetwork, enlarged, shrunk, warp
 from .case import Case
-from .phantom.draws import Draws
+from .phantom.draws import Draws, training_seed
 
 
 def seen_in_step(case: Case, network: RegistrationNetwork, step: int, seed: int) -> Case:
@@ -28,7 +28,7 @@ def seen_in_step(case: Case, network: RegistrationNetwork, step: int, seed: int)
     shape = tuple(case.fixed.shape[2:])
     with torch.no_grad():
         displacement = enlarged(network(coarse.moving, coarse.fixed).displacement, shape, 2)
-    d = Draws(seed * 1_000_003 + step)
+    d = Draws(training_seed("place", seed, step))
     starts = [d.integer(0, n - size) for n, size in zip(shape, coarse.fixed.shape[2:])]
     depth, height, width = (slice(start, start + size) for start, size in zip(starts, coarse.fixed.shape[2:]))
     left = {

@@ -7,15 +7,11 @@ import torch
 from .case import Case
 from .intensity import normalize_ct, normalize_mr
 from .phantom import LABELS, ORGANS, PhantomPair, phantom_pair
-from .phantom.draws import Draws
+from .phantom.draws import Draws, training_seed
 
 VALIDATION_SEED = 900_000
-"""Phantoms below a million are never trained on: those from here on validate a training, the others are for
-evaluation.
-"""
-_TRAINING_SEED = 1_000_000
+"""Phantoms from here on validate a training, those before are for evaluation; neither are ever trained on."""
 _TURN = 15.0  # degrees; an oblique MR is seen along its own axes
-_SEEDS_A_RUN = 10_000_000
 
 
 class PhantomSource:
@@ -33,8 +29,8 @@ class PhantomSource:
 
     def __call__(self, number: int) -> Case:
         """Training pair of the given number."""
-        seed = _TRAINING_SEED + self.seed * _SEEDS_A_RUN + number
-        d = Draws(seed)
+        seed = training_seed("phantom", self.seed, number)
+        d = Draws(training_seed("kind", self.seed, number))
         kind = "shapes" if d.chance(self.shapes_fraction) else "abdomen"
         strength = d.uniform(0.2, 1.3)
         return as_case(

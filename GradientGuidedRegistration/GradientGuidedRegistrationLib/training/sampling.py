@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 from .augmentation import augmented
 from .case import Case, join
 from .own_files import FileSource
-from .phantom.draws import Draws
+from .phantom.draws import Draws, training_seed
 from .phantoms import PhantomSource
 from .settings import TrainingSettings
 
@@ -20,6 +20,13 @@ class Steps(Dataset):
         self, settings: TrainingSettings, phantoms: PhantomSource, files: FileSource | None, rank: int, world: int
     ):
         self.settings, self.phantoms, self.files, self.rank, self.world = settings, phantoms, files, rank, world
+        pairs = settings.steps * settings.batch * world
+        draws = torch.Generator().manual_seed(training_seed("mixture", settings.seed, 0))
+        from_files = torch.rand(pairs, generator=draws) >= settings.phantom_fraction
+        if files is None:
+            from_files[:] = False
+        # What number a pair has among the own ones: phantoms between them take none, and an epoch has each pair once.
+        self._own_number = torch.where(from_files, from_files.cumsum(0) - 1, -1)
         self._last: dict[int, tuple[int, Case]] = {}  # by place in the batch
 
     def __len__(self) -> int:
@@ -37,14 +44,14 @@ class Steps(Dataset):
 
     def _pair(self, step: int, number: int, slot: int) -> Case:
         s = self.settings
-        d = Draws(s.seed * 1_000_003 + number + 17)
-        from_files = self.files is not None and not d.chance(s.phantom_fraction)
-        if self.files is not None and from_files:
-            case = self.files.training_case(number, d)
+        d = Draws(training_seed("pair", s.seed, number))
+        own = int(self._own_number[number])
+        if self.files is not None and own >= 0:
+            case = self.files.training_case(own, d)
         else:
             case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank, slot)
         case = case.without_labels()
-        return augmented(case, d, with_warp=from_files) if s.augment else case
+        return augmented(case, d, with_warp=own >= 0) if s.augment else case
 
     def _phantom(self, number: int, slot: int) -> Case:
         if slot not in self._last or self._last[slot][0] != number:

@@ -40,7 +40,7 @@ class TrainingSettings:
         crop: own files: a random crop of `shape` each step instead of the middle of the volume.
         zoom: phantoms: range of the body's size relative to `shape`; above 1 a part of the body is seen.
         shapes_fraction: share of contrast-free random shapes among the phantoms.
-        phantom_fraction: share of phantoms where own files are given, too.
+        phantom_fraction: share of phantoms, on the mean, where own files are given, too.
         reuse: steps that each phantom is used for, flipped differently each time (for slow processors).
         augment: flips and contrast; own files get a small random warp, too.
         initialization: own files: "none", "rigid" or "affine" alignment before they are used.

@@ -326,7 +326,7 @@ class Trainer:
         # One process prepares the arrays, the others find them.
         if not self.processes.leads:
             self.processes.wait()
-        files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization)
+        files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization, s.seed)
         if self.processes.leads:
             self.processes.wait()
             if files.validation is files.training:

@@ -10,6 +10,20 @@ import torch.nn.functional as F
 
 T = TypeVar("T")
 
+# PyTorch's generator looks at the last 32 bits of a seed. Those with the first of them set are a training's, so that no
+# run, whatever its seed, draws what a phantom with a number below 2^31 was or will be drawn from.
+_TRAINING = 2**31
+_PURPOSES = ("phantom", "kind", "mixture", "order", "pair", "place")
+_SEEDS = 2**28
+
+
+def training_seed(purpose: str, run: int, number: int) -> int:
+    """The seed of the draws number `number` (0, 1, …) of a training with the seed `run`, for one purpose.
+
+    Draws of two purposes never have the same seed, nor two of the first 2^28 of one purpose in one run.
+    """
+    return _TRAINING + _PURPOSES.index(purpose) * _SEEDS + (run * 10_000_019 + number) % _SEEDS
+
 
 class Draws:
     """A seeded source of random numbers, fields and voxel noise.
