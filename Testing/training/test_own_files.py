@@ -131,6 +131,36 @@ def test_crops_differ_and_small_volumes_are_padded(folder: Path, tmp_path: Path)
     assert float(padded.moving_full[0, 0, 0].max()) == pytest.approx(-1, abs=0.01)
 
 
+@pytest.mark.parametrize("shape", [(48, 48, 48), (16, 64, 16), (33, 40, 47)])
+@pytest.mark.parametrize("coarse_first", [False, True])
+def test_crops_of_any_size_are_trained_on(folder: Path, small, shape: tuple[int, int, int], coarse_first: bool) -> None:
+    """Larger than the case along some axes or all, and no multiple of what the network needs."""
+    if coarse_first:
+        shape = tuple(max(n, 32) for n in shape)
+    result = train(small(data=folder, spacing=6.0, crop=True, steps=2, shape=shape, coarse_first=coarse_first))
+    assert result.steps == 2 and result.best["dice"] is not None
+
+
+def test_case_along_whose_axis_almost_nothing_is_left(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="take a smaller spacing"):
+        source(folder, tmp_path, spacing=19.0)
+
+
+def test_padding_keeps_the_case_in_the_middle_and_all_of_it(folder: Path, tmp_path: Path) -> None:
+    files = source(folder, tmp_path)
+    whole = files._load(*files.training[0])
+    d, h, w = whole.fixed.shape[2:]
+    files.shape = (d + 5, h - 4, w + 2)
+    for draws in (None, Draws(1)):
+        case = files._fitted(whole, draws)
+        assert case.fixed.shape[2:] == files.shape
+        assert float(case.fixed_mask[:, :, :2].sum() + case.fixed_mask[:, :, d + 2 :].sum()) == 0
+        assert int(case.fixed_labels[:, :, 2 : d + 2].count_nonzero()) == int(case.fixed_labels.count_nonzero())
+    start = (h - files.shape[1]) // 2
+    middle = files._fitted(whole, None)
+    assert torch.equal(middle.moving[:, :, 2 : d + 2, :, 1 : w + 1], whole.moving[..., start : start + h - 4, :])
+
+
 def test_arrays_are_cached_until_a_file_changes(folder: Path, tmp_path: Path) -> None:
     source(folder, tmp_path)
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.npz")}
