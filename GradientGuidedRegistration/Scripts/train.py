@@ -10,12 +10,15 @@
 Own pairs: a CSV with the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training,
 validation, test), paths relative to it; or a folder with one folder a case that holds fixed.nii.gz and moving.nii.gz
 (or mr, ct) and perhaps fixed_labels and moving_labels. Fixed is the MR, moving the CT. Exit status: 0 done, 2 bad
-input, 130 interrupted (a checkpoint is kept).
+input, 130 interrupted (by Ctrl+C or SIGTERM; a checkpoint of the last whole step is kept).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,25 +85,54 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = vars(parser().parse_args(arguments))
     quiet = options.pop("quiet")
+    again = command("train.py", *arguments, *(() if options["resume"] else ("--resume",)))
     from GradientGuidedRegistrationLib.command import run_command
 
-    return run_command(lambda: train(options, quiet), "train.py", "interrupted; continue with --resume", 130)
+    return run_command(lambda: train(options, quiet, again), "train.py", "interrupted", 130)
 
 
-def train(options: dict[str, Any], quiet: bool) -> int:
-    """Train as the options say, and tell the result."""
+def train(options: dict[str, Any], quiet: bool, again: str) -> int:
+    """Train as the options say, and tell the result, or after an interruption the command that goes on (`again`)."""
     from GradientGuidedRegistrationLib import headless
+    from GradientGuidedRegistrationLib.errors import Cancelled
     from GradientGuidedRegistrationLib.training.settings import with_preset
 
-    result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
+    output, leads = Path(options["output"]), os.environ.get("RANK", "0") == "0"
+    try:
+        result = headless.load_module().GradientGuidedRegistrationLogic().train(with_preset(**options), bar=not quiet)
+    except (KeyboardInterrupt, Cancelled):
+        if leads and (output / "checkpoint.pt").is_file():
+            print(f"train.py: interrupted, a checkpoint is kept; to continue: {again}", file=sys.stderr)
+            return 130
+        raise
+    if not leads:
+        return 0
     dice = result.best.get("dice")
     figures = f", best validation Dice {100 * dice:.2f} % at step {result.best['step']}" if dice else ""
-    early = "" if result.finished else " (time limit reached; continue with --resume)"
     waiting = f"{100 * result.waiting:.0f} % of it waiting for data"
-    print(f"{result.steps} steps in {result.seconds:.0f} s, {waiting}{figures}; weights: {result.weights}{early}")
+    weights = result.weights or output / "last.pt"
+    print(f"{result.steps} steps in {result.seconds:.0f} s, {waiting}{figures}; weights: {weights}")
+    if not result.finished:
+        print(f"The time limit is reached; to continue: {again}")
+    files = ("--fixed", "mr.nii.gz", "--moving", "ct.nii.gz", "--transform", "ct_to_mr.h5")
+    print(f"To register with these weights: {command('register.py', *files, '--weights', str(weights))}")
     return 0
+
+
+def command(script: str, *arguments: str) -> str:
+    """A command line that runs a script beside this one as this one was run, to be copied into a shell."""
+    from GradientGuidedRegistrationLib import headless
+
+    words = [sys.executable]
+    if headless.in_application():
+        words = ["Slicer", "--no-splash", "--no-main-window", "--python-script"]
+    elif script == "train.py" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        words += ["-m", "torch.distributed.run", f"--nproc_per_node={os.environ.get('LOCAL_WORLD_SIZE', '1')}"]
+    words += [str(Path(__file__).resolve().with_name(script)), *arguments]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 if __name__ == "__main__":

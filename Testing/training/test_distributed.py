@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -43,7 +44,7 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(scripts: Path, tmp_
     one = run([sys.executable, train, "--output", str(tmp_path / "one"), "--batch", "2", *common])
     assert one.returncode == 0, one.stderr[-2000:]
     # The batch weighs its voxels together, the two processes each their own: equal up to the share of CT padding.
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=3e-2)
 
 
 def test_processes_wait_for_the_one_that_validates(monkeypatch) -> None:
@@ -87,6 +88,41 @@ def test_killed_run_can_be_resumed(scripts: Path, tmp_path: Path) -> None:
     again = run([*command, "--steps", "1000"])
     assert again.returncode == 2
     assert "holds a run already" in again.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be heard on Windows")
+@pytest.mark.parametrize("world", [1, 2])
+def test_terminated_run_says_how_to_go_on(scripts: Path, tmp_path: Path, world: int) -> None:
+    """What it says can be copied into a shell, whatever the folder is called, and so can the command to register."""
+    folder = tmp_path / "a run's folder"
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={world}"] if world > 1 else []
+    command = [sys.executable, *launcher, str(scripts / "train.py"), "--output", str(folder), *ARGUMENTS]
+    command += ["--checkpoint-every", "500", "--steps", "1000"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not ((folder / "losses.csv").is_file() and len(losses(folder)) > 2) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.terminate()
+        message = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.wait()
+    start = "train.py: interrupted, a checkpoint is kept; to continue: "
+    told = [line.removeprefix(start) for line in message.splitlines() if line.startswith(start)]
+    assert process.returncode == 130 if world == 1 else process.returncode != 0
+    assert len(told) == 1, message[-2000:]
+    again = shlex.split(told[0])
+    assert again == [*command, "--resume"]
+    steps = len(losses(folder))
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == steps > 2
+    done = run([*again, "--time-limit", "0.001"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(losses(folder)) == steps + 1
+    said = done.stdout.splitlines()
+    assert shlex.split(said[-2].partition("continue: ")[2]) == [*again, "--time-limit", "0.001"]
+    use = shlex.split(said[-1].partition("weights: ")[2])
+    assert use[1:2] == [str(scripts / "register.py")] and Path(use[-1]).is_file()
 
 
 def script(path: Path):

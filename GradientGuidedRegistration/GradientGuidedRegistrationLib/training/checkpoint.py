@@ -13,7 +13,7 @@ from ..whole_files import replacing, write_text
 from .settings import TrainingSettings
 
 NAME = "checkpoint.pt"
-_VERSION = 1
+_VERSION = 2
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:

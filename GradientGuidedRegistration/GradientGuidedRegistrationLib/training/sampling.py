@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -59,9 +63,10 @@ class Steps(Dataset):
         return self._last[slot][1]
 
 
-def loader(steps: Steps, first: int, workers: int, device: torch.device) -> DataLoader:
-    """Batches from step `first` on, prepared by `workers` processes ahead of time."""
-    return DataLoader(
+@contextmanager
+def batches(steps: Steps, first: int, workers: int, device: torch.device) -> Iterator[Iterator[Case]]:
+    """Give the batches from step `first` on, prepared ahead by `workers` processes, which end with the block."""
+    loader = DataLoader(
         steps,
         batch_size=None,
         sampler=range(first, len(steps)),
@@ -70,3 +75,9 @@ def loader(steps: Steps, first: int, workers: int, device: torch.device) -> Data
         persistent_workers=False,
         prefetch_factor=4 if workers else None,
     )
+    iterator: Any = iter(loader)
+    try:
+        yield iterator
+    finally:
+        if workers:  # an exception's traceback would keep the iterator, and with it the processes
+            iterator._shutdown_workers()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from . import checkpoint, distributed
 from .case import Case
 from .case_table import training_cases
 from .centring import centre
+from .interruption import uninterrupted
 from .log import Board, ProgressBar, Table, draw_curves, tell
 from .own_files import FileSource
 from .passes import seen_in_step
 from .phantoms import PhantomSource, validation_phantom
-from .sampling import Steps, loader
+from .sampling import Steps, batches
 from .schedule import learning_rate
 from .settings import TrainingSettings
 from .start import start_network
@@ -60,7 +62,8 @@ def train(
     Args:
         settings: what to do; writes into `settings.output`: settings.json, checkpoint.pt, best.pt, last.pt (weights
             files), losses.csv, validation.csv, curves.svg and, where TensorBoard is installed, tensorboard/.
-        progress: called with ("training", fraction) after each step; may raise `Cancelled`, which leaves a checkpoint.
+        progress: called with ("training", fraction) after each step; may raise `Cancelled`, which leaves a
+            checkpoint of the last whole step, as a `KeyboardInterrupt` does.
         bar: show a progress bar on the terminal.
 
     Raises:
@@ -104,7 +107,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.objective = settings.loss()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
-        self.step, self.seconds = 0, 0.0
+        self.step, self.validated, self.seconds = 0, -1, 0.0
         self.best: dict[str, Any] = {}
         if stored is not None:
             self._restore(stored)
@@ -122,56 +125,26 @@ class Trainer:
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
         self.board = Board(self.folder / "tensorboard", processes.leads)
-        self.pending: list[tuple[int, tuple[str, ...], dict[str, torch.Tensor]]] = []
+        self.pending: list[tuple[int, tuple[str, ...], tuple[str, ...], torch.Tensor, float]] = []
+        self.centred: tuple[int, RegistrationNetwork] | None = None
 
     def run(self, progress: Callable[[str, float], None] | None) -> TrainingResult:
         """Train up to the last step."""
-        s, start, waited = self.settings, time.monotonic(), 0.0
-        first, earlier = self.step, self.seconds
-        bar = ProgressBar(s.steps, self.step, self.bar)
+        s, start = self.settings, time.monotonic()
         phantoms = self._phantoms(s.shape, torch.device("cpu") if s.workers else self.device)
-        batches = iter(
-            loader(
-                Steps(s, phantoms, self.files, self.processes.rank, self.processes.world),
-                self.step,
-                s.workers,
-                self.device,
-            )
-        )
-        stop = False
+        steps = Steps(s, phantoms, self.files, self.processes.rank, self.processes.world)
+        bar = ProgressBar(s.steps, self.step, self.bar)
         try:
-            if self.step == 0:
-                self._validate()
-            while self.step < s.steps and not stop:
-                before = time.monotonic()
-                case = next(batches).to(self.device)
-                waited += time.monotonic() - before
-                self._train_step(case)
-                self.step += 1
-                self.seconds = earlier + time.monotonic() - start
-                if (
-                    self.device.type == "cpu"
-                    or len(self.pending) >= _LOOK_EVERY
-                    or self._is_due(s.checkpoint_every, s.validate_every)
-                ):
-                    self._look(bar)
-                if self._is_due(s.validate_every):
-                    self._validate()
-                if s.time_limit:
-                    stop = self.processes.agree(time.monotonic() - start > 60 * s.time_limit)
-                if self._is_due(s.checkpoint_every) or stop:
-                    self._save()
-                if progress is not None:
-                    progress("training", self.step / s.steps)
-        except Cancelled:
-            self._look(bar)
-            self._save()
+            with batches(steps, self.step, s.workers, self.device) as cases:
+                waited = self._train(cases, bar, progress)
+        except (Cancelled, KeyboardInterrupt):
+            if self.processes.leads:  # other processes may be gone, and are not waited for
+                self._look(bar)
+                self._write()
             raise
         finally:
             bar.close()
             self.board.close()
-        if self.step > first and not self._is_due(s.validate_every) and not stop:
-            self._validate()
         weights = self.folder / "best.pt"
         seconds = time.monotonic() - start
         return TrainingResult(
@@ -182,6 +155,42 @@ class Trainer:
             waited / max(seconds, 1e-9),
             self.step >= s.steps,
         )
+
+    def _train(self, cases: Iterator[Case], bar: ProgressBar, progress: Callable[[str, float], None] | None) -> float:
+        """Train up to the last step or the time limit; returns the seconds spent waiting for data."""
+        s, start, earlier, waited = self.settings, time.monotonic(), self.seconds, 0.0
+        if self.step == 0:
+            self._validate()
+        elif self.validated < self.step and self._is_due(s.validate_every):  # interrupted in between
+            self._validate()
+            self._save()
+        stop = False
+        while self.step < s.steps and not stop:
+            before = time.monotonic()
+            case = next(cases).to(self.device)
+            waited += time.monotonic() - before
+            try:
+                self._train_step(case)
+            except RuntimeError:
+                if self.processes.world > 1:  # another process was interrupted first; this one is about to hear of it
+                    time.sleep(1.0)
+                raise
+            self.seconds = earlier + time.monotonic() - start
+            if (
+                self.device.type == "cpu"
+                or len(self.pending) >= _LOOK_EVERY
+                or self._is_due(s.checkpoint_every, s.validate_every)
+            ):
+                self._look(bar)
+            if self._is_due(s.validate_every):
+                self._validate()
+            if s.time_limit:
+                stop = self.processes.agree(time.monotonic() - start > 60 * s.time_limit)
+            if self._is_due(s.checkpoint_every) or stop:
+                self._save()
+            if progress is not None:
+                progress("training", self.step / s.steps)
+        return waited
 
     def _is_due(self, *intervals: int) -> bool:
         return self.step == self.settings.steps or any(self.step % interval == 0 for interval in intervals)
@@ -202,32 +211,33 @@ class Trainer:
         )
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss.total).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        values = {"total": loss.total.detach(), **{name: value.detach() for name, value in loss.terms.items()}}
-        self.pending.append((self.step + 1, case.names, {**values, "learning_rate": torch.tensor(rate)}))
+        values = torch.stack([loss.total.detach(), *(value.detach() for value in loss.terms.values())])
+        values = self.processes.mean(values)
+        with uninterrupted():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.step += 1
+            self.pending.append((self.step, case.names, ("total", *loss.terms), values, rate))
 
     def _look(self, bar: ProgressBar) -> None:
         """Read the losses of the last steps, stop if one is not finite, write them down."""
         rows: list[dict[str, Any]] = []
-        for step, names, values in self.pending:
-            numbers = {
-                name: float(self.processes.mean(value)) if name != "learning_rate" else float(value)
-                for name, value in values.items()
-            }
-            bad = not all(torch.isfinite(torch.tensor(list(numbers.values()))))
-            if self.processes.agree(bad):
+        for step, cases, names, values, rate in self.pending:
+            numbers = dict(zip(names, values.tolist()))
+            if not all(map(math.isfinite, numbers.values())):  # the means are the same in all processes
                 kept = self.folder / checkpoint.NAME
                 good = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint yet"
                 raise InputError(
-                    f"The loss is not finite at step {step} (case {', '.join(names)}): {numbers}. Training stopped; "
+                    f"The loss is not finite at step {step} (case {', '.join(cases)}): {numbers}. Training stopped; "
                     f"{good}. Lower the learning rate or look at that case."
                 )
-            rows.append({"step": step, **numbers})
-        self.pending.clear()
+            rows.append({"step": step, **numbers, "learning_rate": rate})
         if not rows or not self.processes.leads:
+            self.pending.clear()
             return
-        self.losses.add(rows)
+        with uninterrupted():
+            self.pending.clear()
+            self.losses.add(rows)
         self.board.scalars(rows[-1], rows[-1]["step"], "loss")
         best = f", Dice {100 * self.best['dice']:.1f} %" if self.best.get("dice") else ""
         bar.show(self.step, f"loss {rows[-1]['total']:.4f}{best}")
@@ -254,38 +264,48 @@ class Trainer:
                 )
                 rows.append(score(prediction.displacement, case))
             figures = {"loss": sum(losses) / len(losses), **mean_scores(rows)}
-            self.scores.add([{"step": self.step, "minutes": self.seconds / 60, **figures}])
+            with uninterrupted():
+                self.scores.add([{"step": self.step, "minutes": self.seconds / 60, **figures}])
+                if not self.best or _goodness(figures) > _goodness(self.best):
+                    self.best = {"step": self.step, **figures}
+                    self._save_weights(network, "best.pt")
+                self.validated = self.step
             self.board.scalars(figures, self.step, "validation")
             self.board.panel(case.fixed, case.moving, warp(case.moving, prediction.displacement), self.step)
-            if not self.best or _goodness(figures) > _goodness(self.best):
-                self.best = {"step": self.step, **figures}
-                self._save_weights(network, "best.pt")
             draw_curves(self.losses, self.scores, self.folder / "curves.svg")
+        self.validated = self.step
         self.processes.wait()
 
     def _save(self) -> None:
         if self.processes.leads:
-            self._save_weights(self._centred(), "last.pt")
-            checkpoint.save(
-                self.folder,
-                {
-                    "settings": self.settings.as_dict(),
-                    "world": self.processes.world,
-                    "step": self.step,
-                    "best": self.best,
-                    "seconds": self.seconds,
-                    "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                },
-            )
+            self._write()
         self.processes.wait()
 
+    def _write(self) -> None:
+        """Write the last whole step down, as a checkpoint and as weights."""
+        checkpoint.save(
+            self.folder,
+            {
+                "settings": self.settings.as_dict(),
+                "world": self.processes.world,
+                "step": self.step,
+                "validated": self.validated,
+                "best": self.best,
+                "seconds": self.seconds,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            },
+        )
+        self._save_weights(self._centred(), "last.pt")
+
     def _centred(self) -> RegistrationNetwork:
-        """A copy of the network as it is scored and written: without a constant offset."""
-        network = copy.deepcopy(self.network).eval()
-        centre(network, self.still)
-        return network
+        """A copy of the network as it is scored and written: without a constant offset. Made once a step."""
+        if self.centred is None or self.centred[0] != self.step:
+            network = copy.deepcopy(self.network).eval()
+            centre(network, self.still)
+            self.centred = self.step, network
+        return self.centred[1]
 
     def _save_weights(self, network: RegistrationNetwork, name: str) -> None:
         data = "phantoms" if self.settings.data is None else "own files"
@@ -308,6 +328,7 @@ class Trainer:
         self.optimizer.load_state_dict(stored["optimizer"])
         self.scaler.load_state_dict(stored["scaler"])
         self.step, self.best, self.seconds = stored["step"], stored["best"], stored["seconds"]
+        self.validated = stored["validated"]
 
     def _phantoms(self, shape: tuple[int, int, int], device: torch.device) -> PhantomSource:
         s = self.settings
