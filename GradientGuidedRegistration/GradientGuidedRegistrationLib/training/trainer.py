@@ -136,7 +136,14 @@ class Trainer:
         bar = ProgressBar(s.steps, self.step, self.bar)
         try:
             with batches(steps, self.step, s.workers, self.device) as cases:
-                waited = self._train(cases, bar, progress)
+                try:
+                    waited = self._train(cases, bar, progress)
+                except RuntimeError:
+                    if (
+                        self.processes.world > 1
+                    ):  # another process was interrupted first: this one is about to hear of it
+                        time.sleep(1.0)
+                    raise
         except (Cancelled, KeyboardInterrupt):
             if self.processes.leads:  # other processes may be gone, and are not waited for
                 self._look(bar)
@@ -169,12 +176,7 @@ class Trainer:
             before = time.monotonic()
             case = next(cases).to(self.device)
             waited += time.monotonic() - before
-            try:
-                self._train_step(case)
-            except RuntimeError:
-                if self.processes.world > 1:  # another process was interrupted first; this one is about to hear of it
-                    time.sleep(1.0)
-                raise
+            self._train_step(case)
             self.seconds = earlier + time.monotonic() - start
             if (
                 self.device.type == "cpu"
