@@ -52,12 +52,14 @@ RULES = {
         names("numpy SimpleITK vtk GradientGuidedRegistration"),
     ),
     "command.py": Rule(names(""), names("errors")),
-    "job.py": Rule(names("numpy SimpleITK"), names("errors renderer registration evaluation figures"), names("torch")),
+    "job.py": Rule(
+        names("numpy SimpleITK"), names("command errors renderer registration evaluation figures"), names("torch")
+    ),
     "renderer.py": Rule(names(""), names("figures mrml"), names("slicer")),
     "worker.py": Rule(
         names("numpy SimpleITK"), names("errors job renderer registration evaluation figures training"), names("torch")
     ),
-    "headless.py": Rule(names(""), names("headless_modules"), names("slicer vtk")),
+    "headless.py": Rule(names(""), names("command headless_modules"), names("slicer vtk")),
     "headless_modules.py": Rule(names(""), names("headless"), names("slicer")),
     "csv_rows.py": Rule(names(""), names("errors")),
     "lazy_names.py": Rule(names(""), names("")),

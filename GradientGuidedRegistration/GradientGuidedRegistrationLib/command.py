@@ -12,13 +12,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .errors import Cancelled, InputError, is_gpu_error, is_memory_error
+from .errors import Cancelled, Incomplete, InputError, is_gpu_error, is_memory_error
 
 _WIDTH = 28
 
 
 def run_command(
-    work: Callable[[], int], program: str = "error", interrupted: str = "cancelled", interrupted_status: int = 1
+    work: Callable[[], int],
+    program: str = "error",
+    interrupted: str = "interrupted; nothing was written",
+    interrupted_status: int = 130,
 ) -> int:
     """Return the exit status of ``work``: its own, 2 for bad input, 1 for anything else, told on stderr.
 
@@ -26,17 +29,19 @@ def run_command(
     trace of an unexpected error is shown where the environment variable GGR_TRACEBACK is set.
 
     Args:
-        program: the messages begin with it; "error" also brings a message into one line.
-        interrupted, interrupted_status: what to say and to return after an interruption.
+        program: the messages begin with it; "error" also brings a message, or each line of its list, into one line.
+        interrupted, interrupted_status: what to say and to return after an interruption; where the work knows better
+            what to say, that is the text of its `KeyboardInterrupt`.
     """
     try:
-        with _terminable():
+        with interruptible():
             return work()
     except InputError as error:
         _tell(program, meaning(error))
         return 2
-    except (KeyboardInterrupt, Cancelled):
-        print(interrupted if program == "error" else f"{program}: {interrupted}", file=sys.stderr)
+    except (KeyboardInterrupt, Cancelled) as error:
+        told = str(error) or interrupted
+        print(told if program == "error" else f"{program}: {told}", file=sys.stderr)
         return interrupted_status
     except Exception as error:
         if os.environ.get("GGR_TRACEBACK"):
@@ -46,12 +51,14 @@ def run_command(
 
 
 def _tell(program: str, message: str) -> None:
-    print(f"{program}: {' '.join(message.split()) if program == 'error' else message}", file=sys.stderr)
+    if program == "error":
+        message = "\n- ".join(" ".join(part.split()) for part in message.split("\n- "))
+    print(f"{program}: {message}", file=sys.stderr)
 
 
 def meaning(error: Exception) -> str:
     """What to tell a user of an exception."""
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, Incomplete)):
         return str(error)
     if is_memory_error(error):
         return "out of memory; give a coarser --spacing, close other programs, or choose another --device"
@@ -70,22 +77,49 @@ def _last_line(error: Exception) -> str:
     return lines[-1].strip().rstrip(".")
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt; a second one ends the process as ever."""
+def interruptible() -> Iterator[None]:
+    """Let Ctrl+C and SIGTERM raise KeyboardInterrupt in the block; a second one ends the process at once, silently.
+
+    Does nothing in a thread, where signals cannot be handled. A Ctrl+C that the caller ignores stays ignored.
+    """
 
     def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+    with _handling(interrupt):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl+C and SIGTERM off until the end of the block: a native library crashes when its import is broken off."""
+    heard: list[int] = []
+    with _handling(lambda number, _: heard.append(number)):
+        yield
+    if heard:
+        signal.raise_signal(heard[0])
+
+
+@contextmanager
+def _handling(handler: Callable[..., object]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
+        for number in _SIGNALS:
+            if before[number] is not signal.SIG_IGN:
+                signal.signal(number, handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, previous in before.items():
+            signal.signal(number, signal.SIG_DFL if previous is None else previous)
 
 
 def whole_number(text: str) -> int:
