@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
 _TRANSFORM_FILE_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
 _HDF5_OVERHEAD = 1 << 16
+_LONGEST_NAME = 255  # of a file or folder; in bytes, on Windows in letters
 
 
 def suffix(path: Path) -> str:
@@ -119,12 +122,13 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     """Return ``path`` if a file can be written there, before any work is done for it. An existing file may be replaced.
 
     Raises:
-        InputError: for a file type that cannot be written, a folder in the file's place, or a place without write
-            access.
+        InputError: for a file type that cannot be written, a name that is too long, a folder in the file's place, or a
+            place without write access.
     """
     path = Path(path)
     if suffixes is not None and suffix(path) not in suffixes:
         raise InputError(f"The {role} {path} has an unknown file type; use one of {', '.join(suffixes)}.")
+    _check_length(path, role)
     if path.is_dir():
         raise InputError(f"The {role} {path} is a folder; give the name of a file.")
     folder = path.absolute().parent
@@ -136,6 +140,21 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     except OSError as error:
         raise InputError(f"The {role} {path} cannot be written: {error.strerror}; choose another folder.") from None
     return path
+
+
+def _check_length(path: Path, role: str) -> None:
+    """Raise InputError where the system knows no names so long; of folders that do not exist it would tell too late."""
+    for part in path.parts:
+        length = len(part) if os.name == "nt" else len(os.fsencode(part))
+        if length > _LONGEST_NAME:
+            raise InputError(
+                f"The {role} {path} has a name of {length} bytes, too long; give one of at most {_LONGEST_NAME} bytes."
+            )
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"The {role} {path} is too long a path; choose another folder.") from None
 
 
 def check_volume(image: sitk.Image, name: str) -> None:
