@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..whole_files import replacing, reserve
+from .dicom import series_files
 from .headers import check_geometry, check_hdf5, check_header, check_transform_text
 from .nifti import check_whole
 from .settings import MINIMUM_SIZE
@@ -205,16 +206,9 @@ def _read(path: Path, role: str) -> sitk.Image:
 
 
 def _read_dicom(folder: Path, role: str) -> sitk.Image:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise InputError(f"The {role} folder {folder} holds no DICOM series; give an image file or a DICOM folder.")
-    if len(series) > 1:
-        counts = [len(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in series]
-        listed = ", ".join(f"{uid} ({count} files)" for uid, count in zip(series, counts))
-        raise InputError(f"The {role} folder {folder} holds {len(series)} DICOM series: {listed}; leave one in it.")
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
     try:
+        reader.SetFileNames(series_files(folder, role))
         return reader.Execute()
     except RuntimeError as error:
         raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {reason(error)}") from None
