@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration import files
+from GradientGuidedRegistrationLib.registration.nifti import check_sound
 
 
 @pytest.fixture
@@ -140,6 +141,28 @@ def test_nifti_that_itk_would_repair_in_silence(tmp_path, image, places, match):
     path = edited(tmp_path, image, **places)
     refused(match, files.read_image, path)
     refused("edited.nii", files.read_image, path)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["NIfTI-1", "NIfTI-2"])
+def test_nan_in_the_last_voxel_of_a_large_file(tmp_path, big):
+    """Beyond the first part that is read at once, in doubles, compressed. (Not every ITK reads NIfTI-2.)"""
+    values = np.random.default_rng(0).normal(size=(70, 100, 101))
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "large.nii"))
+    content = (tmp_path / "large.nii").read_bytes()
+    if big:
+        header = bytearray(544)
+        struct.pack_into("<i8s2h8q", header, 0, 540, b"n+2\0\r\n\x1a\n", 64, 64, 3, 101, 100, 70, 1, 1, 1, 1)
+        struct.pack_into("<8dq", header, 104, 1, 1, 1, 1, 0, 0, 0, 0, 544)
+        content = bytes(header) + content[352:]
+    path = tmp_path / "large.nii.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    check_sound(path)
+    path.write_bytes(gzip.compress(content[:-8] + struct.pack("<d", np.nan), 1))
+    refused("1 voxels that are NaN", files.read_image, path)
+
+
+def test_an_offset_of_zero_means_behind_the_header(tmp_path, image):
+    assert files.read_image(edited(tmp_path, image, f108=0.0)).GetSize() == image.GetSize()
 
 
 def test_a_sheared_matrix_that_is_not_the_scanners_has_no_say(tmp_path, image):

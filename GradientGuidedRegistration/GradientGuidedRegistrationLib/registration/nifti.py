@@ -87,8 +87,9 @@ def _layout(header: bytes) -> tuple[int, int, np.dtype | None] | None:
             continue
         if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 0 or not 0 <= offset < _LARGEST:
             return None
-        end = int(offset) + math.prod(dims[1 : dims[0] + 1]) * bits // 8
-        return int(offset), end, np.dtype(order + _FLOATS[kind]) if kind in _FLOATS else None
+        begin = max(int(offset), size)  # some writers leave the offset at zero, and mean behind the header
+        end = begin + math.prod(dims[1 : dims[0] + 1]) * bits // 8
+        return begin, end, np.dtype(order + _FLOATS[kind]) if kind in _FLOATS else None
     return None
 
 
