@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -187,3 +188,31 @@ def test_logic_imports_without_vtk_and_slicer_core(repository: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "fine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_interruption_while_slicers_core_is_imported_waits_for_the_end_of_it(scene: Any, repository: Path) -> None:
+    """Broken off in the middle, the import ends in a crash of the process."""
+    code = """
+        import signal, sys
+        sys.path.insert(0, sys.argv[1])
+        from GradientGuidedRegistrationLib import command, headless
+
+        class Interrupt:  # asked for each module that is imported
+            def find_spec(self, name, *_):
+                if name == "vtk":
+                    sys.meta_path.remove(self)
+                    signal.raise_signal(int(sys.argv[2]))
+
+        sys.meta_path.insert(0, Interrupt())
+        status = command.run_command(headless.start)
+        assert hasattr(sys.modules["slicer"], "vtkMRMLScene") and "vtk" in sys.modules
+        headless.leave(status)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(repository / "GradientGuidedRegistration")]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run = subprocess.run(
+            [*command, str(int(number))],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert (run.returncode, run.stderr) == (130, "interrupted; nothing was written\n")

@@ -33,7 +33,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-HELPERS = names("csv_rows lazy_names whole_files")  # standard library only; every room may use them
+HELPERS = names("csv_rows interruption lazy_names whole_files")  # standard library only; every room may use them
 RULES = {
     "model": Rule(names("torch numpy"), names("errors")),
     "training": Rule(names("torch numpy SimpleITK"), names("errors model registration evaluation figures")),
@@ -52,7 +52,9 @@ RULES = {
         names("numpy SimpleITK vtk GradientGuidedRegistration"),
     ),
     "command.py": Rule(names(""), names("errors")),
-    "job.py": Rule(names("numpy SimpleITK"), names("errors renderer registration evaluation figures"), names("torch")),
+    "job.py": Rule(
+        names("numpy SimpleITK"), names("command errors renderer registration evaluation figures"), names("torch")
+    ),
     "renderer.py": Rule(names(""), names("figures mrml"), names("slicer")),
     "worker.py": Rule(
         names("numpy SimpleITK"), names("errors job renderer registration evaluation figures training"), names("torch")
@@ -60,6 +62,7 @@ RULES = {
     "headless.py": Rule(names(""), names("headless_modules"), names("slicer vtk")),
     "headless_modules.py": Rule(names(""), names("headless"), names("slicer")),
     "csv_rows.py": Rule(names(""), names("errors")),
+    "interruption.py": Rule(names(""), names("")),
     "lazy_names.py": Rule(names(""), names("")),
     "whole_files.py": Rule(names(""), names("")),
     "errors.py": Rule(names(""), names("")),

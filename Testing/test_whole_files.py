@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from GradientGuidedRegistrationLib import registration
-from GradientGuidedRegistrationLib.whole_files import replacing, write_text
+from GradientGuidedRegistrationLib.whole_files import replacing, replacing_folder, write_text
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 
@@ -62,3 +62,11 @@ def test_lazy_names_are_complete_and_kept() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": folder})  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_longest_legal_name_can_be_written(tmp_path: Path) -> None:
+    for path in (tmp_path / ("n" * 251 + ".txt"), tmp_path / ("a." + "n" * 253)):
+        assert write_text(path, "x").read_text() == "x"
+    with replacing_folder(tmp_path / ("f" * 255)) as part:
+        (part / "a").touch()
+    assert (tmp_path / ("f" * 255) / "a").is_file()

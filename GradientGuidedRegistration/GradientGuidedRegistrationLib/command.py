@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from .errors import Cancelled, InputError, is_gpu_error, is_memory_error
+from .errors import Cancelled, Incomplete, InputError, is_gpu_error, is_memory_error
+from .interruption import interruptible
 
 _WIDTH = 28
 
 
 def run_command(
-    work: Callable[[], int], program: str = "error", interrupted: str = "cancelled", interrupted_status: int = 1
+    work: Callable[[], int],
+    program: str = "error",
+    interrupted: str = "interrupted; nothing was written",
+    interrupted_status: int = 130,
 ) -> int:
     """Return the exit status of ``work``: its own, 2 for bad input, 1 for anything else, told on stderr.
 
@@ -26,17 +27,19 @@ def run_command(
     trace of an unexpected error is shown where the environment variable GGR_TRACEBACK is set.
 
     Args:
-        program: the messages begin with it; "error" also brings a message into one line.
-        interrupted, interrupted_status: what to say and to return after an interruption.
+        program: the messages begin with it; "error" also brings a message, or each line of its list, into one line.
+        interrupted, interrupted_status: what to say and to return after an interruption; where the work knows better
+            what to say, that is the text of its `KeyboardInterrupt`.
     """
     try:
-        with _terminable():
+        with interruptible():
             return work()
     except InputError as error:
         _tell(program, meaning(error))
         return 2
-    except (KeyboardInterrupt, Cancelled):
-        print(interrupted if program == "error" else f"{program}: {interrupted}", file=sys.stderr)
+    except (KeyboardInterrupt, Cancelled) as error:
+        told = str(error) or interrupted
+        print(told if program == "error" else f"{program}: {told}", file=sys.stderr)
         return interrupted_status
     except Exception as error:
         if os.environ.get("GGR_TRACEBACK"):
@@ -46,12 +49,14 @@ def run_command(
 
 
 def _tell(program: str, message: str) -> None:
-    print(f"{program}: {' '.join(message.split()) if program == 'error' else message}", file=sys.stderr)
+    if program == "error":
+        message = "\n- ".join(" ".join(part.split()) for part in message.split("\n- "))
+    print(f"{program}: {message}", file=sys.stderr)
 
 
 def meaning(error: Exception) -> str:
     """What to tell a user of an exception."""
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, Incomplete)):
         return str(error)
     if is_memory_error(error):
         return "out of memory; give a coarser --spacing, close other programs, or choose another --device"
@@ -68,24 +73,6 @@ def meaning(error: Exception) -> str:
 def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or ["no further details"]
     return lines[-1].strip().rstrip(".")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt; a second one ends the process as ever."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def whole_number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The two exceptions that cross every wall of the house, and what other people's exceptions mean."""
+"""The exceptions that cross every wall of the house, and what other people's exceptions mean."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ class InputError(ValueError):
 
 class Cancelled(Exception):
     """Raised by a progress callback to stop the work; whoever receives it leaves no trace of the work begun."""
+
+
+class Incomplete(Exception):
+    """Part of the results is written: the message says which part is missing and why, and what is there."""
 
 
 def is_memory_error(error: BaseException) -> bool:

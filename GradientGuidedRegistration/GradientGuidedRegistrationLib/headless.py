@@ -9,6 +9,7 @@ even `slicer-core` and `vtk` are installed (a training node) there is no scene, 
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -102,13 +103,18 @@ def leave(status: int) -> None:
     """End a script with an exit status; Slicer would otherwise stay open after `--python-script`."""
     if in_application():
         sys.modules["slicer"].util.exit(status)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the work is over, and the status tells how
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
 
 
 def _import_slicer_core() -> ModuleType:
+    from .interruption import uninterrupted
+
     try:
-        import slicer
-        import vtk  # noqa: F401
+        with uninterrupted():
+            import slicer
+            import vtk  # noqa: F401
 
         if hasattr(slicer, "vtkMRMLScene"):
             return slicer

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import os.path
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
-from .errors import InputError
+from .command import meaning
+from .errors import Incomplete, InputError
 from .registration.files import (
     IMAGE_SUFFIXES,
     TRANSFORM_SUFFIXES,
@@ -84,13 +86,17 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     Returns:
         The metrics, as they are written to ``request.metrics``: "labels" and "mean" (Dice, ASD, HD95 before and
         after), folding, Jacobian, displacement, mutual information, seconds by step, peak memory, device,
-        settings, versions.
+        settings, versions. The report is not yet in the seconds of the file.
 
     Raises:
         InputError: before any work where input or output cannot be used; nothing is written then.
+        Incomplete: an output could not be written after others were; the report comes last.
+        OSError: the first output could not be written.
+        KeyboardInterrupt: its text says what was written, if anything was.
     """
     started = time.perf_counter()
-    _check_request(request)
+    for wrong in wrong_with({"": request}):
+        raise InputError(wrong)
     fixed, moving = _read(request.fixed, "fixed image"), _read(request.moving, "moving image")
     labels = {
         name: read_labels(path, name.replace("_", " "))
@@ -113,11 +119,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     segmentations = (labels.get("fixed_segmentation"), labels.get("moving_segmentation"))
     metrics = _metrics(result, moving, *segmentations, names)
     metrics["seconds"] = {"read": read, **result.timings}
-    _write(request, result, fixed, moving, segmentations, metrics)
-    metrics["seconds"]["total"] = time.perf_counter() - started
-    metrics["peak_memory_mb"] = peak_memory_mb()
-    if request.metrics is not None:
-        write_text(request.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    _write(request, result, fixed, moving, segmentations, metrics, started)
     return metrics
 
 
@@ -149,27 +151,66 @@ def _role(name: str) -> str:
     return f"{name} image" if name in ("fixed", "moving", "warped") else name.replace("_", " ")
 
 
-def _check_request(request: Request) -> None:
+def wrong_with(requests: Mapping[str, Request]) -> list[str]:
+    """Return all that keeps requests from being done, a sentence each. Reads no file.
+
+    Args:
+        requests: by the name of the case, with which its sentences begin; "" for a single one.
+    """
+    taken = {
+        _identity(path): (case, _role(name)) for case, request in requests.items() for name, path in _read_by(request)
+    }
+    return [
+        f"{case}: {wrong}" if case else wrong
+        for case, request in requests.items()
+        for wrong in (*_wrong_inputs(request), *_wrong_outputs(case, request, taken))
+    ]
+
+
+def _read_by(request: Request) -> Iterator[tuple[str, Path]]:
+    yield from ((name, path) for name, path in request.inputs().items() if os.path.exists(path))
+    if request.settings.weights is not None:
+        yield "weights_file", request.settings.weights
+
+
+def _wrong_inputs(request: Request) -> Iterator[str]:
     for name, path in request.inputs().items():
         if not os.path.exists(path):
-            raise InputError(f"The {_role(name)} {path} does not exist; check the path.")
+            yield f"The {_role(name)} {path} does not exist; check the path."
     if request.warped_segmentation is not None and request.moving_segmentation is None:
-        raise InputError("A warped segmentation is wanted, but there is no moving segmentation to warp; give one.")
+        yield "A warped segmentation is wanted, but there is no moving segmentation to warp; give one."
+
+
+def _wrong_outputs(case: str, request: Request, taken: dict[object, tuple[str, str]]) -> Iterator[str]:
+    """``taken`` says what each file is already; the outputs are added."""
     outputs = request.outputs() | ({"report": request.report} if request.report is not None else {})
     if not outputs:
-        raise InputError("Nothing would be written; ask for at least a transform, a warped image, metrics or a report.")
-    taken = {Path(path).resolve(): name for name, path in request.inputs().items()}
+        yield "Nothing would be written; ask for at least a transform, a warped image, metrics or a report."
     for name, path in outputs.items():
         role = _role(name)
-        other = taken.setdefault(Path(path).resolve(), name)
-        if other != name:
-            raise InputError(f"The {role} {path} is also the {_role(other)}; give it a name of its own.")
-        if name == "report":
-            if Path(path).is_file():
-                raise InputError(f"The report folder {path} is a file; give the name of a folder.")
-            check_output(Path(path) / "report.html", "report")
-        else:
-            check_output(path, role, OUTPUTS[name])
+        other_case, other = taken.setdefault(_identity(path), (case, role))
+        if (other_case, other) != (case, role):
+            whose = f" of {other_case}" if other_case != case else ""
+            yield f"The {role} {path} is also the {other}{whose}; give it a name of its own."
+            continue
+        try:
+            if name == "report":
+                if os.path.isfile(path):
+                    raise InputError(f"The report folder {path} is a file; give the name of a folder.")
+                check_output(Path(path) / "report.html", "report")
+            else:
+                check_output(path, role, OUTPUTS[name])
+        except InputError as error:
+            yield str(error)
+
+
+def _identity(path: Path) -> object:
+    """What is the same for all names of a file: relative ones, links, other capitals where the disk ignores them."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def _read(path: Path, role: str) -> sitk.Image:
@@ -198,27 +239,55 @@ def _metrics(
     }
 
 
-def _write(request: Request, result: Result, fixed, moving, segmentations, metrics: dict[str, Any]) -> None:
-    started = time.perf_counter()
-    if request.report is not None:
+def _write(
+    request: Request, result: Result, fixed, moving, segmentations, metrics: dict[str, Any], started: float
+) -> None:
+    """Write what is wanted, the report last: it is the longest, and the results are there if it fails."""
+    seconds, begun, inverse = metrics["seconds"], time.perf_counter(), result.inverse_field
+
+    def write_metrics(path: Path) -> None:
+        seconds["write"], seconds["total"] = time.perf_counter() - begun, time.perf_counter() - started
+        metrics["peak_memory_mb"] = peak_memory_mb()
+        write_text(path, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+    def write_pages(folder: Path) -> None:
         from .figures import write_report
         from .renderer import report_renderer
 
+        at = time.perf_counter()
         write_report(
-            result, fixed, moving, request.report, fixed_labels=segmentations[0], moving_labels=segmentations[1],
+            result, fixed, moving, folder, fixed_labels=segmentations[0], moving_labels=segmentations[1],
             case=request.title, metrics=metrics, render=report_renderer(),
         )  # fmt: skip
-        metrics["seconds"]["report"] = time.perf_counter() - started
-        started = time.perf_counter()
-    if request.warped is not None:
-        write_image(result.warp(moving, fixed), request.warped)
-    if request.warped_segmentation is not None:
-        write_image(result.warp_labels(segmentations[1], fixed), request.warped_segmentation)
-    if request.inverse_transform is not None and result.inverse_field is not None:
-        write_transform(result.inverse_field, request.inverse_transform)
-    if request.transform is not None:
-        write_transform(result.field, request.transform)
-    metrics["seconds"]["write"] = time.perf_counter() - started
+        seconds["report"] = time.perf_counter() - at
+
+    writers: dict[str, Callable[[Path], object]] = {
+        "transform": lambda path: write_transform(result.field, path),
+        "inverse_transform": lambda path: write_transform(inverse, path) if inverse is not None else None,
+        "warped": lambda path: write_image(result.warp(moving, fixed), path),
+        "warped_segmentation": lambda path: write_image(result.warp_labels(segmentations[1], fixed), path),
+        "metrics": write_metrics,
+        "report": write_pages,
+    }
+    written: list[str] = []
+    for name, write in writers.items():
+        path = getattr(request, name)
+        if path is None:
+            continue
+        try:
+            write(path)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; written: {', '.join(written)}" if written else "") from None
+        except Exception as error:
+            if not written:
+                raise
+            raise Incomplete(
+                f"The {_role(name)} {path} is missing: {meaning(error)} Written before it: {', '.join(written)}."
+            ) from error
+        written.append(str(path))
+    seconds.setdefault("write", time.perf_counter() - begun)
+    seconds["total"] = time.perf_counter() - started
+    metrics.setdefault("peak_memory_mb", peak_memory_mb())
 
 
 def request_from(values: dict[str, Any], settings: Settings) -> Request:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = ".writing-"
+_LONGEST_SUFFIX = 32  # so that a legal name does not become too long a temporary one
+_LONGEST_IN_PART = 240  # bytes
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         OSError: the file cannot be written, for example because the disk is full.
     """
     path = Path(path)
-    suffix = path.suffix if suffix is None else suffix
+    suffix = (path.suffix if suffix is None else suffix)[-_LONGEST_SUFFIX:]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=suffix, dir=path.parent)
@@ -60,7 +62,7 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    part = folder.with_name(folder.name + ".part")
+    part = folder.with_name(os.fsdecode(os.fsencode(folder.name)[:_LONGEST_IN_PART]) + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:

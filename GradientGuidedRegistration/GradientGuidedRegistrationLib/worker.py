@@ -10,7 +10,8 @@ Each line on the standard output is one event: {"event": "started", "pid"}, {"ev
 {"event": "failed", "kind", "message"} with the kind "input", "memory", "torch" or "error". Everything else that is
 printed goes to the standard error. Results are in folders that appear when they are whole.
 
-It ends within a second or two when a file `JOB_FOLDER/cancel` appears, and when the parent process is gone.
+It ends within a second or two when a file `JOB_FOLDER/cancel` appears, when `JOB_FOLDER` vanishes, and when the parent
+process is gone.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Task:
         self._last: tuple[str, float] = ("", -1.0)
 
     def stop_requested(self) -> bool:
-        """Whether the user wants the task to stop."""
-        return (self.folder / CANCEL).exists()
+        """Whether the user wants the task to stop, or its folder is gone and with it the place of the result."""
+        return (self.folder / CANCEL).exists() or not self.folder.exists()
 
     def progress(self, step: str, fraction: float) -> None:
         """Report; raises `Cancelled` when the user wants to stop."""

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     from GradientGuidedRegistrationLib.command import run_command
 
     return run_command(
-        lambda: evaluate(options, quiet), "evaluate.py", "interrupted; the table holds the cases done so far", 130
+        lambda: evaluate(options, quiet), "evaluate.py", "interrupted; the cases that were done are in the table"
     )
 
 

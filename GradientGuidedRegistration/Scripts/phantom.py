@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     from GradientGuidedRegistrationLib.command import run_command
 
-    return run_command(lambda: generate(options), "phantom.py", "interrupted", 130)
+    return run_command(lambda: generate(options), "phantom.py")
 
 
 def generate(options: argparse.Namespace) -> int:
@@ -78,10 +78,15 @@ def generate(options: argparse.Namespace) -> int:
         sequence=options.sequence,
         phase=options.phase,
     )
-    for name, file in FILES.items():
-        write_image(images[name], options.output / file)
     names = {str(value): name for value, name in images["label_names"].items()}
-    write_text(options.output / "labels.json", json.dumps(names, indent=2) + "\n")
+    written: list[str] = []
+    try:
+        for name, file in FILES.items():
+            write_image(images[name], options.output / file)
+            written.append(file)
+        write_text(options.output / "labels.json", json.dumps(names, indent=2) + "\n")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; written: {', '.join(written)}" if written else "") from None
     print(f"wrote {len(FILES) + 1} files to {options.output}")
     return 0
 

@@ -3,7 +3,7 @@
     python register.py --fixed mr.nii.gz --moving ct.nii.gz --transform ct_to_mr.h5 --warped ct_on_mr.nii.gz
     Slicer --no-splash --no-main-window --python-script register.py --fixed … --moving … --transform …
 
-Exit status: 0 done, 2 bad input (one line on stderr says which and what to do), 1 anything else.
+Exit status: 0 done, 2 bad input (one line on stderr says which and what to do), 130 interrupted, 1 anything else.
 """
 
 from __future__ import annotations
@@ -79,61 +79,102 @@ def _single(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     """Register every case of a table; one that fails does not stop the others, but shows in the exit status."""
-    from GradientGuidedRegistrationLib.job import request_from
-
-    cases = _cases(Path(options.batch), options)
-    settings = _settings(options)
-    requests = {name: request_from(values, settings) for name, values in cases.items()}
-    rows, failures = [], 0
-    for number, (name, request) in enumerate(requests.items(), start=1):
-        if not options.quiet:
-            print(f"[{number}/{len(requests)}] {name}", flush=True)
-        row: dict[str, Any] = {"name": name}
-        try:
-            row["metrics"] = _register(replace(request, title=name), options.quiet)
-            if request.report is not None:
-                row["report"] = request.report / "report.html"
-        except Cancelled:
-            raise
-        except Exception as error:
-            failures += 1
-            row["error"] = meaning(error)
-            print(f"{name}: {row['error']}", file=sys.stderr)
-        rows.append(row)
+    table = Path(options.batch)
+    requests = _requests(table, options)
+    rows: list[dict[str, Any]] = []
+    try:
+        for number, (name, request) in enumerate(requests.items(), start=1):
+            if not options.quiet:
+                print(f"[{number}/{len(requests)}] {name}", flush=True)
+            rows.append({"name": name, **_case(name, request, options.quiet)})
+    except KeyboardInterrupt:
+        done = ", ".join(row["name"] for row in rows if "error" not in row) or "none"
+        raise KeyboardInterrupt(
+            f"interrupted at {name}, case {number} of {len(requests)}; written whole: {done}"
+        ) from None
     if options.report:
         from GradientGuidedRegistrationLib.figures import batch_report
 
-        batch_report(rows, Path(options.report.split("{name}")[0] or "."))
+        batch_report(rows, _overview_folder(options.report))
+    failures = sum("error" in row for row in rows)
     if failures:
         raise InputError(f"{failures} of {len(requests)} cases failed; see above.")
     return 0
 
 
-def _cases(table: Path, options: argparse.Namespace) -> dict[str, dict[str, str]]:
-    """Return the paths of each case by name; those in the table are relative to its folder."""
-    wrong = [f"--{name.replace('_', '-')}" for name in OUTPUTS
-             if getattr(options, name) and "{name}" not in getattr(options, name)]  # fmt: skip
+def _case(name: str, request: Any, quiet: bool) -> dict[str, Any]:
+    """Register one case; returns its metrics and report, or the error, for the overview."""
+    try:
+        metrics = _register(replace(request, title=name), quiet)
+    except Cancelled:
+        raise
+    except Exception as error:
+        print(f"{name}: {meaning(error)}", file=sys.stderr)
+        return {"error": meaning(error)}
+    return {"metrics": metrics} | ({"report": request.report / "report.html"} if request.report is not None else {})
+
+
+def _overview_folder(report: str) -> Path:
+    """The folder in which the cases have theirs."""
+    return Path(report.split("{name}")[0] + "name").parent
+
+
+def _requests(table: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return a request for each case, by name. Raises `InputError` with all that is wrong with the table."""
+    from GradientGuidedRegistrationLib.job import request_from, wrong_with
+    from GradientGuidedRegistrationLib.registration.files import check_output
+
+    cases, wrong = _cases(table, options)
+    settings = _settings(options)
+    requests = {}
+    for name, values in cases.items():
+        try:
+            requests[name] = request_from(values, settings)
+        except InputError as error:
+            wrong.append(f"{name}: {error}")
+    wrong += wrong_with(requests)
+    if options.report:
+        check_output(_overview_folder(options.report) / "overview.html", "report")
     if wrong:
-        raise InputError(f"With --batch, {', '.join(wrong)} must contain {{name}}, so that no case overwrites another.")
+        raise InputError("\n- ".join([f"The table of cases {table} cannot be used; nothing was done:", *wrong]))
+    return requests
+
+
+def _cases(table: Path, options: argparse.Namespace) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return the paths of each case by name, those in the table relative to its folder; and what is wrong with it."""
+    without = [f"--{name.replace('_', '-')}" for name in OUTPUTS
+               if getattr(options, name) and "{name}" not in getattr(options, name)]  # fmt: skip
+    if without:
+        raise InputError(
+            f"With --batch, {', '.join(without)} must contain {{name}}, so that no case overwrites another."
+        )
     columns, rows = read_rows(table, "table of cases")
-    unknown = sorted(set(columns) & set(OUTPUTS))
+    wrong = [f"There is no column {name}; found: {', '.join(columns)[:500] or 'none'}."
+             for name in ("name", "fixed", "moving") if name not in columns]  # fmt: skip
+    unknown = sorted(set(columns) - {"name", *INPUTS, *OUTPUTS})
     if unknown:
-        raise InputError(f"The table {table} names outputs ({', '.join(unknown)}); give them as options instead.")
+        wrong.append(f"Unknown column {', '.join(unknown)[:500]}; known are name, {', '.join(INPUTS)}.")
+    outputs = sorted(set(columns) & set(OUTPUTS))
+    if outputs:
+        wrong.append(f"It names outputs ({', '.join(outputs)}); give them as options instead.")
+    if not rows:
+        wrong.append("It holds no case.")
+    if wrong:
+        return {}, wrong
     cases: dict[str, dict[str, str]] = {}
+    taken: set[str] = set()
     for number, row in enumerate(rows, start=2):
         name = (row.pop("name", None) or "").strip()
-        if name in cases or not _is_file_name(name):
-            raise InputError(
-                f"Line {number} of {table} needs a name of its own that can be a file name, not '{name[:100]}'."
-            )
         paths = {str(column): path.strip() for column, path in row.items() if column is not None and path is not None}
         if len(paths) < len(row):
-            raise InputError(f"Line {number} of {table} has another number of columns than its header.")
-        cases[name] = {column: str(table.parent / path) for column, path in paths.items() if path}
-        cases[name] |= {o: getattr(options, o).replace("{name}", name) for o in OUTPUTS if getattr(options, o)}
-    if not cases:
-        raise InputError(f"The table of cases {table} holds no case.")
-    return cases
+            wrong.append(f"Line {number} has another number of columns than the header.")
+        elif name.casefold() in taken or not _is_file_name(name):
+            wrong.append(f"Line {number} needs a name of its own that can be a file name, not '{name[:100]}'.")
+        else:
+            cases[name] = {column: str(table.parent / path) for column, path in paths.items() if path}
+            cases[name] |= {o: getattr(options, o).replace("{name}", name) for o in OUTPUTS if getattr(options, o)}
+        taken.add(name.casefold())
+    return cases, wrong
 
 
 def _is_file_name(name: str) -> bool:

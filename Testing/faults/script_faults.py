@@ -74,7 +74,7 @@ def terminated(case: Case, step: str) -> None:
     step_of(process, step)
     process.terminate()
     run = finish(process)
-    check_message(run, "cancelled", status=1)
+    check_message(run, "interrupted", status=130)
     assert not out.exists() or not list(out.rglob(".writing-*"))
     case.check(out)
 
@@ -84,7 +84,7 @@ def interrupted(case: Case) -> None:
     process = start("register.py", *arguments(case.inputs, out, refine=300))
     step_of(process, "refine")
     process.send_signal(signal.SIGINT)
-    check_message(finish(process), "cancelled", status=1)
+    check_message(finish(process), "interrupted", status=130)
     case.check(out)
 
 

@@ -190,8 +190,8 @@ def _table_judge(folder: Path, data: bytes) -> None:
     table = folder / "input.csv"
     table.write_bytes(data)
     options = script.parse_arguments(["--batch", str(table), "--transform", str(folder / "out" / "{name}" / "t.h5")])
-    cases = refused(lambda: script._cases(table, options))
-    for values in (cases or {}).values():
+    cases, _wrong = refused(lambda: script._cases(table, options)) or ({}, [])
+    for values in cases.values():
         out = Path(values["transform"]).resolve()
         assert out.parent.parent == (folder / "out").resolve(), f"{out} is outside"
     for case in refused(lambda: read_cases(table)) or []:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,3 +256,15 @@ def test_only_one_end_is_told() -> None:
     events.send("finished")
     events.send("cancelled")
     assert stream.getvalue() == '{"event": "finished"}\n'
+
+
+@POSIX
+def test_a_job_folder_that_vanishes_ends_the_work_and_is_not_made_again(tmp_path: Path) -> None:
+    folder = prepare(tmp_path / "job")
+    storage.write_job(job(24, refine=400), folder / worker.INPUT)
+    process = start(folder)
+    wait_for(process, "progress")
+    shutil.rmtree(folder)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == worker.CANCELLED and events_of(out)[-1] == {"event": "cancelled"}
+    assert b"Traceback" not in errors and not folder.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration import files
+from GradientGuidedRegistrationLib.registration.nifti import check_sound
 
 
 @pytest.fixture
@@ -116,6 +118,84 @@ def test_voxels_that_are_no_numbers(tmp_path, image, value):
     refused("1 voxels that are NaN or infinite", files.read_image, path)
 
 
+def edited(folder, image, **places) -> str:
+    """A NIfTI-1 file with other numbers: places are bytes from its start, by format ("f84": 0.0)."""
+    path = folder / "edited.nii"
+    sitk.WriteImage(image, str(path))
+    content = bytearray(path.read_bytes())
+    for place, value in places.items():
+        struct.pack_into(f"<{place[0]}", content, int(place[1:]), value)
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("places", "match"),
+    [({"f752": np.nan}, "1 voxels that are NaN or infinite"), ({"f352": np.inf}, "1 voxels that are NaN or infinite"),
+     ({"f84": 0.0}, "has voxels of 0.7 x 0 x 3 mm"), ({"f84": -2.0}, "0.7 x -2 x 3 mm"), ({"f84": np.nan}, "nan"),
+     ({"h44": 0}, "holds no voxels"), ({"f288": 0.3}, "sheared"), ({"h252": 0, "f288": 0.3}, "sheared"),
+     ({"h252": 0, "f288": 0.001}, "not perpendicular"), ({"h252": 0, "f280": -1.4}, "contradicts itself"),
+     ({"h252": 0, "f280": 0.0}, "contradicts itself")],
+)  # fmt: skip
+def test_nifti_that_itk_would_repair_in_silence(tmp_path, image, places, match):
+    path = edited(tmp_path, image, **places)
+    refused(match, files.read_image, path)
+    refused("edited.nii", files.read_image, path)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["NIfTI-1", "NIfTI-2"])
+def test_nan_in_the_last_voxel_of_a_large_file(tmp_path, big):
+    """Beyond the first part that is read at once, in doubles, compressed. (Not every ITK reads NIfTI-2.)"""
+    values = np.random.default_rng(0).normal(size=(70, 100, 101))
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "large.nii"))
+    content = (tmp_path / "large.nii").read_bytes()
+    if big:
+        header = bytearray(544)
+        struct.pack_into("<i8s2h8q", header, 0, 540, b"n+2\0\r\n\x1a\n", 64, 64, 3, 101, 100, 70, 1, 1, 1, 1)
+        struct.pack_into("<8dq", header, 104, 1, 1, 1, 1, 0, 0, 0, 0, 544)
+        content = bytes(header) + content[352:]
+    path = tmp_path / "large.nii.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    check_sound(path)
+    path.write_bytes(gzip.compress(content[:-8] + struct.pack("<d", np.nan), 1))
+    refused("1 voxels that are NaN", files.read_image, path)
+
+
+def test_an_offset_of_zero_means_behind_the_header(tmp_path, image):
+    assert files.read_image(edited(tmp_path, image, f108=0.0)).GetSize() == image.GetSize()
+
+
+def test_a_sheared_matrix_that_is_not_the_scanners_has_no_say(tmp_path, image):
+    assert files.read_image(edited(tmp_path, image, h254=4, f288=0.3)).GetSize() == image.GetSize()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "old", "new", "match"),
+    [(".nrrd", b"(0,0,3)", b"(0,0.9,3)", "sheared"), (".nrrd", b"(0,0,3)", b"(0,0,0)", "no size"),
+     (".mha", b"1 0 0 0 1 0 0 0 1", b"1 0 0 0 1 0 0 0.3 1", "sheared"), (".mha", b"0 0 0 1\n", b"0 0 0 0\n", "damaged"),
+     (".mha", b"= 1 2 3", b"= 1 0 3", "zero or negative"), (".mha", b"= 1 2 3", b"= 1 -2 3", "negative"),
+     (".mha", b"= 1 2 3", b"= 1 nan 3", "zero or negative"), (".mha", b"19 18 17", b"19 0 17", "no voxels")],
+)  # fmt: skip
+def test_headers_of_images_that_cannot_be(tmp_path, image, suffix, old, new, match):
+    image.SetSpacing((1.0, 2.0, 3.0))
+    path = tmp_path / f"bad{suffix}"
+    sitk.WriteImage(image, str(path))
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    refused(match, files.read_image, path)
+
+
+def test_a_segmentation_with_overlapping_segments(tmp_path):
+    """As Slicer writes it: a list of layers."""
+    layers = sitk.Image((20, 21, 22), sitk.sitkVectorUInt8, 2)
+    layers.SetMetaData("Segment0_Layer", "0")
+    path = tmp_path / "both.seg.nrrd"
+    sitk.WriteImage(layers, str(path))
+    path.write_bytes(path.read_bytes().replace(b"kinds: vector", b"kinds: list"))
+    refused("both.seg.nrrd has 2 layers.*label map", files.read_labels, path)
+
+
 def test_four_dimensions_of_which_one_is_empty(tmp_path):
     path = tmp_path / "one.nii.gz"
     sitk.WriteImage(sitk.Image((20, 21, 22, 1), sitk.sitkFloat32), str(path))
@@ -167,6 +247,57 @@ def test_transforms_in_text_are_read(tmp_path, transform):
     sitk.WriteTransform(transform, str(tmp_path / "t.tfm"))
     read = files.read_transform(tmp_path / "t.tfm")
     assert read.TransformPoint((1.0, 2.0, 3.0)) == pytest.approx(transform.TransformPoint((1.0, 2.0, 3.0)))
+
+
+def nan_field() -> sitk.Image:
+    values = np.zeros((8, 8, 8, 3))
+    values[2, 3, 4, 0] = np.nan
+    return sitk.GetImageFromArray(values, isVector=True)
+
+
+def affine(matrix=(1, 0, 0, 0, 1, 0, 0, 0, 1), x=0.0) -> sitk.AffineTransform:
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix)
+    transform.SetTranslation((x, 0.0, 0.0))
+    return transform
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".tfm"])
+@pytest.mark.parametrize(
+    ("transform", "match"),
+    [(affine((1, 0, 0, 0, 1, 0, 0, 0, 0)), "cannot be inverted"), (sitk.ScaleTransform(3, (1, 0, 1)), "be inverted"),
+     (sitk.CompositeTransform([sitk.Euler3DTransform(), sitk.ScaleTransform(3, (1, 0, 1))]), "cannot be inverted"),
+     (sitk.AffineTransform(2), "2-D"), (affine(x=np.nan), "NaN|not those of a transform")],
+    ids=["singular", "flat", "composite", "2-D", "NaN"],
+)  # fmt: skip
+def test_transforms_that_lead_nowhere(tmp_path, transform, match, suffix):
+    sitk.WriteTransform(transform, str(tmp_path / f"t{suffix}"))
+    refused(match, files.read_transform, tmp_path / f"t{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("field", "match"),
+    [(nan_field(), "NaN or infinite"), (sitk.Image((8, 8, 8), sitk.sitkVectorFloat32, 2), "three components"),
+     (sitk.Image((8, 8), sitk.sitkVectorFloat32, 3), "2-D"), (sitk.Image((8, 8, 8), sitk.sitkVectorUInt8, 3), "8-bit")],
+    ids=["NaN", "two components", "2-D", "colours"],
+)  # fmt: skip
+def test_fields_of_another_kind(tmp_path, field, match):
+    for suffix in (".nrrd", ".nii.gz"):
+        sitk.WriteImage(field, str(tmp_path / f"f{suffix}"))
+        refused(match, files.read_transform, tmp_path / f"f{suffix}")
+
+
+def test_a_field_that_is_cut_off(tmp_path, grid):
+    path = tmp_path / "f.nii"
+    files.write_transform(grid.image(np.ones((*grid.shape, 3), np.float32)), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    refused("cannot be read", files.read_transform, path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".tfm", ".mat", ".xfm", ".h5", ".nrrd", ".dat"])
+def test_files_that_are_no_transform(tmp_path, suffix):
+    (tmp_path / f"t{suffix}").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    refused(f"t{suffix}", files.read_transform, tmp_path / f"t{suffix}")
 
 
 @pytest.mark.parametrize("numbers", ["", "0 0", "0 0 0 0 0 0 0", "x 0 0 0 0 0", "0 0 x 0 0 0", "1e400 0 0 0 0 0",

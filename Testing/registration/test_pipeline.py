@@ -306,13 +306,13 @@ def test_a_fixed_image_of_thick_slices_is_read_between_them_by_a_spline():
     whole = Normalized(image, sitk.GetImageFromArray(np.ones((20, 24, 24), np.uint8)))
     whole.valid.CopyInformation(image)
     grid = Grid((24, 24, 58), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), image.GetDirection())
-    pair = pipeline._Pair.on(grid, whole, whole, sitk.Transform(3, sitk.sitkIdentity), "cpu")
+    pair = pipeline.Pair.on(grid, whole, whole, sitk.Transform(3, sitk.sitkIdentity), "cpu")
     inside = slice(6, -6)
     expected = wave(np.arange(58.0))[inside]
     assert np.abs(pair.fixed[0, 0].numpy()[inside] - expected).max() < 0.02
     assert np.abs(sitk.GetArrayFromImage(grid.resample(image))[inside] - expected).max() > 0.04
     thin = Normalized(image[:, :, :2], whole.valid[:, :, :2])
-    assert pipeline._Pair.on(grid, thin, thin, sitk.Transform(3, sitk.sitkIdentity), "cpu").fixed.abs().max() < 2
+    assert pipeline.Pair.on(grid, thin, thin, sitk.Transform(3, sitk.sitkIdentity), "cpu").fixed.abs().max() < 2
 
 
 @pytest.mark.parametrize("factor", [1, 2])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,14 @@ def test_outputs_that_cannot_be(register_main, capsys, case, tmp_path):
     before = (case / "moving.nii.gz").read_bytes()
     refused(register_main, capsys, [*pair(case), "--warped", str(tmp_path / "file" / "w.nrrd")], "cannot be written")
     refused(register_main, capsys, [*pair(case), "--warped", str(case / "moving.nii.gz")], "also the moving")
+    (tmp_path / "folder").symlink_to(case)
+    same = tmp_path / "folder" / ".." / case.name / "moving.nii.gz"
+    for option in ("--transform", "--inverse-transform", "--warped"):
+        refused(register_main, capsys, [*pair(case), option, str(same)], "also the moving")
+    (tmp_path / "folder").unlink()
+    long = tmp_path / ("n" * 252 + ".nrrd")
+    for option, path in (("--warped", long), ("--transform", tmp_path / ("n" * 300) / "t.h5"), ("--report", long)):
+        refused(register_main, capsys, [*pair(case), option, str(path)], "too long", "255")
     refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "a.nrrd"), "--warped",
             str(tmp_path / "a.nrrd")], "name of its own")  # fmt: skip
     refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "t.tfm")], "unknown file type", ".h5")
@@ -198,30 +208,95 @@ def test_initial_transform(register_main, case, tmp_path):
 
 def test_batch(register_main, capsys, case, tmp_path):
     table = case / "cases.csv"
-    table.write_text(
-        "name,fixed,moving\na,fixed.nii.gz,moving.nii.gz\nb,fixed.nii.gz,missing.nii.gz\n", encoding="utf-8"
-    )
+    (case / "cut.nii.gz").write_bytes((case / "moving.nii.gz").read_bytes()[:-50])
+    table.write_text("name,fixed,moving\na,fixed.nii.gz,moving.nii.gz\nb,fixed.nii.gz,cut.nii.gz\n", encoding="utf-8")
     out = tmp_path / "{name}"
     status = register_main(["--batch", str(table), *FAST, "--metrics", f"{out}/m.json", "--report", f"{out}/report"])
     errors = capsys.readouterr().err
-    assert status == 2 and "b: " in errors and "missing.nii.gz" in errors and "1 of 2" in errors
+    assert status == 2 and "b: " in errors and "cut.nii.gz" in errors and "1 of 2" in errors
     assert (tmp_path / "a" / "m.json").exists() and not (tmp_path / "b").exists()
-    assert "missing.nii.gz" in (tmp_path / "overview.html").read_text(encoding="utf-8")
+    assert "cut.nii.gz" in (tmp_path / "overview.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("content", "word"),
     [("name,fixed,moving\n", "no case"), ("name,fixed,moving\n../a,f,m\n", "Line 2"), ("name,fixed\na,f\n", "moving"),
      ("name,fixed,moving,magic\na,f,m,x\n", "magic"), ("name,fixed,moving\na,f\n", "number of columns"),
-     ("name,fixed,moving\na,f,m\na,f,m\n", "Line 3"), ("name,fixed,moving,warped\na,f,m,/tmp/x.nrrd\n", "outputs")],
+     ("name,fixed,moving\na,f,m\nA,f,m\n", "Line 3"), ("name,fixed,moving,warped\na,f,m,/tmp/x.nrrd\n", "outputs"),
+     ("fixed,moving\nf,m\n", "column name")],
 )  # fmt: skip
 def test_bad_tables(register_main, capsys, tmp_path, content, word):
     (tmp_path / "cases.csv").write_text(content)
-    refused(
-        register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", f"{tmp_path}/{{name}}.json"], word
+    command = ["--batch", str(tmp_path / "cases.csv"), "--metrics", f"{tmp_path}/{{name}}.json"]
+    assert register_main(command) == 2
+    told = capsys.readouterr().err
+    assert "cases.csv" in told and word in told and "Traceback" not in told
+
+
+def test_all_that_is_wrong_with_a_table_is_told_before_the_first_case(register_main, capsys, case, tmp_path):
+    for name in ("fixed", "moving"):
+        (tmp_path / f"{name}.nii.gz").write_bytes((case / f"{name}.nii.gz").read_bytes())
+    (tmp_path / "c.mha").symlink_to("moving.nii.gz")
+    (tmp_path / "d.mha").mkdir()
+    table = tmp_path / "cases.csv"
+    table.write_text(
+        "name,fixed,moving\ngood,fixed.nii.gz,moving.nii.gz\na,none1.nii.gz,moving.nii.gz\nb,fixed.nii.gz,none2.nii.gz\n"
+        "c,fixed.nii.gz,moving.nii.gz\nd,fixed.nii.gz,moving.nii.gz\ne,fixed.nii.gz,\n../f,fixed.nii.gz,moving.nii.gz\n"
     )
+    before = sorted(tmp_path.iterdir())
+    assert register_main(["--batch", str(table), *FAST, "--warped", f"{tmp_path}/{{name}}.mha",
+                          "--metrics", f"{tmp_path}/{{name}}/../m.json"]) == 2  # fmt: skip
+    told = capsys.readouterr().err
+    for words in (
+        "a: The fixed image", "none1.nii.gz", "b: The moving image", "none2.nii.gz", "c: The warped image",
+        "is also the moving image", "d: The warped image", "is a folder", "e: No moving", "Line 8",
+        "is also the metrics of good",
+    ):  # fmt: skip
+        assert words in told, (words, told)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_batch_outputs_need_a_name(register_main, capsys, tmp_path):
     (tmp_path / "cases.csv").write_text("name,fixed,moving\na,f,m\n")
     refused(register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", "m.json"], "{name}")
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interruption_is_one_line_and_leaves_nothing(case, tmp_path, scripts, number):
+    """At any time, also while Slicer's core is imported, where it would end in a crash."""
+    command = [sys.executable, str(scripts / "register.py"), *pair(case), "--no-network", "--quiet"]
+    for seconds in (0.4, 1.2, 3.0):
+        process = subprocess.Popen(
+            [*command, "--refine", "3000", "--transform", str(tmp_path / "o" / "t.h5")], stderr=subprocess.PIPE,
+            text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        time.sleep(seconds)
+        process.send_signal(getattr(signal, number))
+        assert process.communicate(timeout=60)[1] == "interrupted; nothing was written\n"
+        assert process.returncode == 130 and not (tmp_path / "o").exists()
+
+
+def failing(*_args, **_options):
+    raise RuntimeError("no renderer")
+
+
+def test_the_results_are_there_when_the_report_fails(register_main, capsys, case, tmp_path, monkeypatch):
+    monkeypatch.setattr("GradientGuidedRegistrationLib.figures.write_report", failing)
+    outputs = {option: tmp_path / name for option, name in (
+        ("--transform", "t.h5"), ("--warped", "w.mha"), ("--metrics", "m.json"), ("--report", "r"))}  # fmt: skip
+    command = [text for option, path in outputs.items() for text in (option, str(path))]
+    assert register_main([*pair(case), *FAST, *command]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "report" in told and "no renderer" in told and str(tmp_path / "t.h5") in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.json", "t.h5", "w.mha"]
+    assert sitk.ReadTransform(str(tmp_path / "t.h5")).GetDimension() == 3
+
+
+def test_an_interruption_while_writing_says_what_is_there(register_main, capsys, case, tmp_path, monkeypatch):
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("GradientGuidedRegistrationLib.job.write_image", interrupt)
+    command = ["--transform", str(tmp_path / "t.h5"), "--warped", str(tmp_path / "w.mha")]
+    assert register_main([*pair(case), *FAST, *command]) == 130
+    assert capsys.readouterr().err == f"interrupted; written: {tmp_path / 't.h5'}\n"

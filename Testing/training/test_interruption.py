@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from GradientGuidedRegistrationLib.interruption import uninterrupted
 from GradientGuidedRegistrationLib.training import checkpoint, train, trainer
-from GradientGuidedRegistrationLib.training.interruption import uninterrupted
 
 SHORT = {"steps": 4, "validate_every": 2, "checkpoint_every": 2}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +14,27 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..whole_files import replacing, reserve
-from .headers import check_geometry, check_hdf5, check_header, check_transform_text
-from .nifti import check_whole
+from .dicom import series_files
+from .headers import (
+    check_geometry,
+    check_hdf5,
+    check_header,
+    check_perpendicular,
+    check_transform,
+    check_transform_text,
+)
+from .nifti import check_sound, check_whole
 from .settings import MINIMUM_SIZE
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TRANSFORM_SUFFIXES = (".h5", ".nrrd", ".nii.gz", ".mha")
 _TRANSFORM_FILE_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat", ".xfm")
 _HDF5_OVERHEAD = 1 << 16
+_MEANINGS = {  # of what ITK says
+    "Refusing to change spacing": "its voxels have no size",
+    "orthonormal direction cosines": "its axes are not perpendicular; resample it onto a straight grid",
+}
+_LONGEST_NAME = 255  # of a file or folder; in bytes, on Windows in letters
 
 
 def suffix(path: Path) -> str:
@@ -34,10 +49,12 @@ def read_image(path: str | Path, role: str = "image") -> sitk.Image:
     ``role`` names the input in error messages ("fixed image"). Metadata such as DICOM tags is left behind.
 
     Raises:
-        InputError: when the volume is missing, unreadable, not 3-D, not scalar, or has NaN or infinite voxels.
+        InputError: when the volume is missing, unreadable, not 3-D, not scalar, or has sheared axes, or NaN or infinite
+            voxels.
     """
     image = _read(Path(path), role)
     check_volume(image, f"{role} {path}")
+    check_perpendicular(image, f"{role} {path}")
     return _plain(sitk.Cast(image, sitk.sitkFloat32))
 
 
@@ -48,7 +65,14 @@ def read_labels(path: str | Path, role: str = "segmentation") -> sitk.Image:
         InputError: as `read_image`, and when a voxel is not a whole number between 0 and 65535.
     """
     image = _read(Path(path), role)
+    layers = image.GetNumberOfComponentsPerPixel()
+    if layers > 1 and any(key.startswith("Segment0_") for key in image.GetMetaDataKeys()):
+        raise InputError(
+            f"The {role} {path} has {layers} layers, for segments that overlap; in Slicer's module Segmentations, "
+            "export the segments that you need to a label map and give that."
+        )
     check_volume(image, f"{role} {path}")
+    check_perpendicular(image, f"{role} {path}")
     values = sitk.GetArrayViewFromImage(image)
     if values.min() < 0 or values.max() > 65535:
         raise InputError(f"The {role} {path} has labels outside 0-65535; export it as a label map of whole numbers.")
@@ -61,7 +85,8 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
     """Read a fixed-to-moving point transform (LPS mm) from an ITK transform file or a displacement-field image.
 
     Raises:
-        InputError: when it is missing, unreadable, or an image without three components a voxel.
+        InputError: when it is missing, unreadable, not 3-D, not finite, or cannot be inverted, or is an image of other
+            voxels than three real numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,17 +95,30 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
         check_hdf5(path, role)
     if suffix(path) in (".tfm", ".txt"):
         check_transform_text(path, role)
+    name = f"{role} {path}"
     try:
-        if suffix(path) in _TRANSFORM_FILE_SUFFIXES:
-            return sitk.ReadTransform(str(path))
-        field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+        if suffix(path) not in _TRANSFORM_FILE_SUFFIXES:
+            return _field_transform(_read(path, role), name)
+        transform = sitk.ReadTransform(str(path))
     except KeyError:  # SimpleITK's table of its transform classes has gaps
-        raise InputError(f"The {role} {path} is of a kind that is not known; give an affine one or a field.") from None
+        raise InputError(f"The {name} is of a kind that is not known; give an affine one or a field.") from None
     except (RuntimeError, UnicodeDecodeError) as error:
-        raise InputError(f"The {role} {path} cannot be read: {reason(error)}") from None
-    if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
-        raise InputError(f"The {role} {path} is no 3-D displacement field: it needs three components a voxel.")
-    return sitk.DisplacementFieldTransform(field)
+        raise InputError(
+            f"The {name} cannot be read: {reason(error)}; give an ITK transform or a displacement field."
+        ) from None
+    check_transform(transform, name)
+    return transform
+
+
+def _field_transform(field: sitk.Image, name: str) -> sitk.Transform:
+    if field.GetDimension() != 3 or field.GetPixelID() not in (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64):
+        kind = f"{field.GetDimension()}-D, {field.GetPixelIDTypeAsString()}"
+        raise InputError(f"The {name} is no 3-D displacement field: it needs three real numbers a voxel, not {kind}.")
+    if field.GetNumberOfComponentsPerPixel() != 3:
+        raise InputError(f"The {name} is no 3-D displacement field: it needs three components a voxel.")
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    check_transform(transform, name)
+    return transform
 
 
 def write_image(image: sitk.Image, path: str | Path) -> None:
@@ -119,12 +157,13 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     """Return ``path`` if a file can be written there, before any work is done for it. An existing file may be replaced.
 
     Raises:
-        InputError: for a file type that cannot be written, a folder in the file's place, or a place without write
-            access.
+        InputError: for a file type that cannot be written, a name that is too long, a folder in the file's place, or a
+            place without write access.
     """
     path = Path(path)
     if suffixes is not None and suffix(path) not in suffixes:
         raise InputError(f"The {role} {path} has an unknown file type; use one of {', '.join(suffixes)}.")
+    _check_length(path, role)
     if path.is_dir():
         raise InputError(f"The {role} {path} is a folder; give the name of a file.")
     folder = path.absolute().parent
@@ -136,6 +175,21 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     except OSError as error:
         raise InputError(f"The {role} {path} cannot be written: {error.strerror}; choose another folder.") from None
     return path
+
+
+def _check_length(path: Path, role: str) -> None:
+    """Raise InputError where the system knows no names so long; of folders that do not exist it would tell too late."""
+    for part in path.parts:
+        length = len(part) if os.name == "nt" else len(os.fsencode(part))
+        if length > _LONGEST_NAME:
+            raise InputError(
+                f"The {role} {path} has a name of {length} bytes, too long; give one of at most {_LONGEST_NAME} bytes."
+            )
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"The {role} {path} is too long a path; choose another folder.") from None
 
 
 def check_volume(image: sitk.Image, name: str) -> None:
@@ -172,7 +226,7 @@ def _read(path: Path, role: str) -> sitk.Image:
         raise InputError(f"The {role} {path} does not exist; check the path.")
     before = _stamp(path)
     if suffix(path) in (".nii", ".nii.gz"):
-        check_whole(path, role)
+        check_sound(path, role)
     try:
         check_header(path, role)
         image = sitk.ReadImage(str(path))
@@ -186,16 +240,9 @@ def _read(path: Path, role: str) -> sitk.Image:
 
 
 def _read_dicom(folder: Path, role: str) -> sitk.Image:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise InputError(f"The {role} folder {folder} holds no DICOM series; give an image file or a DICOM folder.")
-    if len(series) > 1:
-        counts = [len(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in series]
-        listed = ", ".join(f"{uid} ({count} files)" for uid, count in zip(series, counts))
-        raise InputError(f"The {role} folder {folder} holds {len(series)} DICOM series: {listed}; leave one in it.")
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
     try:
+        reader.SetFileNames(series_files(folder, role))
         return reader.Execute()
     except RuntimeError as error:
         raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {reason(error)}") from None
@@ -232,4 +279,7 @@ def reason(error: Exception) -> str:
     """Return the last line that ITK says of an error, without its addresses and C++ file names."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[-1] if lines else "unknown reason"
+    for said, meant in _MEANINGS.items():
+        if said in line:
+            return meant
     return line.split("): ", 1)[-1].removeprefix("sitk::ERROR: ")

@@ -7,6 +7,7 @@ import re
 import struct
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
@@ -20,6 +21,7 @@ _REFERENCE = {
 }
 _DIMENSIONS = re.compile(rb"^\s*NDims\s*=\s*[1-9]\s*$", re.MULTILINE)  # ITK ends in a crash on more
 _MATRIX = re.compile(rb"^\s*(?:TransformMatrix|Rotation|Orientation)\s*=(.*)$", re.MULTILINE)
+_SPACING = re.compile(rb"^\s*ElementSpacing\s*=(.*)$", re.MULTILINE)
 _LARGEST_IN_MATRIX = 1e6  # ITK does not come back from decomposing a matrix of enormous numbers
 _HDF5_START = 64
 _HDF5_END = {b"\0": 40, b"\1": 44, b"\2": 28, b"\3": 28}  # where a superblock of this version has the file's length
@@ -36,6 +38,8 @@ _PARAMETERS = {  # how many numbers a transform has; the others are counted by I
 }
 _SMALLEST_MM, _LARGEST_MM = 1e-3, 1e3  # of a voxel
 _FARTHEST_MM = 1e6  # of the origin
+_SMALLEST_SCALE = 1e-3  # that a transform may have in any direction
+_PERPENDICULAR = 1e-3  # cosine of the angle between two axes
 
 
 def check_header(path: Path, role: str) -> None:
@@ -54,6 +58,8 @@ def check_header(path: Path, role: str) -> None:
             raise InputError(f"The {role} {path} is damaged: its header is no NRRD header.")
         if suffix == ".mha" and not _is_sane(_metaimage_header(header)):
             raise InputError(f"The {role} {path} is damaged: its header is no MetaImage header.")
+        if suffix == ".mha" and not all(0 < size < math.inf for size in _numbers(_SPACING, _metaimage_header(header))):
+            raise InputError(f"The {role} {path} has voxels of zero or negative size; its header is damaged.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     if not reader.GetImageIOFromFileName(str(path)):
@@ -82,8 +88,10 @@ def check_transform_text(path: Path, role: str) -> None:
     ITK reads on in memory, or ends in a crash, where numbers are missing.
     """
     damaged = InputError(f"The {role} {path} is damaged: its numbers are not those of a transform.")
-    kind = ""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    kind, text = "", path.read_text(encoding="utf-8", errors="replace")
+    if "Transform:" not in text:
+        raise InputError(f"The {role} {path} is no ITK transform; save one as .h5 or .tfm, for example in Slicer.")
+    for line in text.splitlines():
         name, _, value = (part.strip() for part in line.partition(":"))
         if name == "Transform":
             kind = value.partition("_")[0]
@@ -93,6 +101,30 @@ def check_transform_text(path: Path, role: str) -> None:
                 raise damaged
             if name == "Parameters" and len(numbers) != _PARAMETERS.get(kind, len(numbers)):
                 raise damaged
+
+
+def check_transform(transform: sitk.Transform, name: str) -> None:
+    """Raise InputError unless a transform is one of finite numbers between 3-D points that can be inverted.
+
+    Of a displacement field (LPS mm) the numbers are looked at, not whether it folds.
+    """
+    if transform.GetDimension() != 3:
+        raise InputError(f"The {name} is a {transform.GetDimension()}-D transform; give one of 3-D points.")
+    if isinstance(transform, sitk.CompositeTransform):
+        for number in range(transform.GetNumberOfTransforms()):
+            check_transform(transform.GetNthTransform(number).Downcast(), name)
+        return
+    if isinstance(transform, sitk.DisplacementFieldTransform):
+        finite = np.isfinite(sitk.GetArrayViewFromImage(transform.GetDisplacementField())).all()
+    else:
+        finite = np.isfinite((*transform.GetParameters(), *transform.GetFixedParameters())).all()
+    if not finite:
+        raise InputError(f"The {name} has numbers that are NaN or infinite; give another one.")
+    if transform.IsLinear():
+        origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+        matrix = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3).tolist()]
+        if np.linalg.svd(matrix, compute_uv=False)[-1] < _SMALLEST_SCALE:
+            raise InputError(f"The {name} cannot be inverted: it flattens space; give a rigid or an affine one.")
 
 
 def check_geometry(image: sitk.Image, name: str) -> None:
@@ -107,13 +139,28 @@ def check_geometry(image: sitk.Image, name: str) -> None:
         raise InputError(f"The {name} has no valid orientation; its header is damaged.")
 
 
+def check_perpendicular(image: sitk.Image, name: str) -> None:
+    """Raise InputError when the axes of an image are sheared."""
+    axes = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)
+    if np.abs(axes.T @ axes - np.eye(len(axes))).max() > _PERPENDICULAR:
+        raise InputError(f"The {name} is sheared: its axes are not perpendicular; resample it onto a straight grid.")
+
+
 def _is_sane(header: bytes) -> bool:
     """Whether a MetaImage header has a number of dimensions, and orientations of numbers that can be."""
     try:
-        numbers = [float(word) for line in _MATRIX.findall(header) for word in line.split()]
+        _numbers(_SPACING, header)
+        numbers = _numbers(_MATRIX, header)
     except ValueError:
         return False
+    if len(numbers) == 9 and abs(np.linalg.det(np.reshape(numbers, (3, 3)))) < _SMALLEST_SCALE:
+        return False
     return bool(_DIMENSIONS.search(header)) and all(abs(number) < _LARGEST_IN_MATRIX for number in numbers)
+
+
+def _numbers(line: re.Pattern[bytes], header: bytes) -> list[float]:
+    """The numbers in the lines of a header that a pattern finds. Raises ValueError for other words."""
+    return [float(word) for found in line.findall(header) for word in found.split()]
 
 
 def _metaimage_header(start: bytes) -> bytes:

@@ -82,7 +82,7 @@ def register(
             lambda fraction: run.report("align", fraction),
         )  # fmt: skip
     with run.step("predict"):
-        pair = _Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
+        pair = Pair.on(grid, normalized_fixed, normalized_moving, linear, device)
         prediction = _predicted(network, pair, settings) if network else None
     with run.step("refine"):
         descriptors = _described(pair)
@@ -153,7 +153,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """Both images on the working grid as tensors (1, 1, D, H, W), the moving one through the linear part."""
 
     fixed: Tensor
@@ -162,7 +162,7 @@ class _Pair:
     moving_mask: Tensor | None
 
     @classmethod
-    def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> _Pair:
+    def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> Pair:
         import torch
 
         def tensor(resampled: sitk.Image) -> Tensor:
@@ -218,7 +218,7 @@ def _load_network(settings: Settings, device: str):
     return load_weights(path, device=device)
 
 
-def _predicted(network, pair: _Pair, settings: Settings):
+def _predicted(network, pair: Pair, settings: Settings):
     """Return what the network says. Its coarse look is enough to start a refinement from, and all that is fast."""
     import torch
 
@@ -230,7 +230,7 @@ def _predicted(network, pair: _Pair, settings: Settings):
         return register_in_passes(network, *images, to_full_resolution=is_wanted)
 
 
-def _described(pair: _Pair) -> Descriptors:
+def _described(pair: Pair) -> Descriptors:
     from .descriptors import Descriptors
 
     return Descriptors.of(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask)

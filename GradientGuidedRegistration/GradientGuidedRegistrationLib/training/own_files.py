@@ -126,7 +126,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     from ..registration.grid import in_patient_order, working_grid
     from ..registration.intensity import normalize
     from ..registration.linear import align
-    from ..registration.pipeline import _Pair
+    from ..registration.pipeline import Pair
 
     fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
     check_content(fixed, f"fixed image {case.fixed}")
@@ -136,7 +136,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     grid = working_grid(in_patient_order(fixed), spacing, valid=fixed_unit.valid)
     if min(grid.shape) < 8:
         raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
-    pair = _Pair.on(grid, fixed_unit, moving_unit, transform, "cpu")
+    pair = Pair.on(grid, fixed_unit, moving_unit, transform, "cpu")
     arrays = {}
     for name, unit, image, mask in (
         ("fixed", fixed_unit, pair.fixed, pair.fixed_mask),

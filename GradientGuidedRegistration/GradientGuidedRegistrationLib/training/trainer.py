@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from ..errors import Cancelled, InputError
+from ..interruption import uninterrupted
 from ..model import RegistrationNetwork, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
 from .case_table import training_cases
 from .centring import centre
-from .interruption import uninterrupted
 from .log import Board, ProgressBar, Table, draw_curves, tell
 from .own_files import FileSource
 from .passes import seen_in_step

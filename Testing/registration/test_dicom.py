@@ -1,0 +1,125 @@
+"""A folder of DICOM slices is read if it is one even stack, and refused by what is wrong with it otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration.files import read_image
+
+SERIES = "1.2.826.0.1.3680043.2.1125.1"
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def write_slice(
+    folder: Path, name: str, position: tuple[float, ...], orientation=AXIAL, size=(20, 18), series=SERIES,
+    spacing=(0.8, 0.8),
+) -> None:  # fmt: skip
+    values = np.random.default_rng(0).integers(-100, 100, size=size[::-1]).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(spacing)
+    tags = {"0008|0060": "CT", "0010|0010": "SECRET^NAME", "0008|103e": "SECRET PROTOCOL", "0020|000e": series,
+            "0020|000d": "1.2.3.4", "0020|0037": "\\".join(f"{x:.6f}" for x in orientation)}  # fmt: skip
+    tags["0020|0032"] = "\\".join(f"{x:.3f}" for x in position)
+    for key, value in tags.items():
+        image.SetMetaData(key, value)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(folder / name))
+    writer.Execute(image)
+
+
+def stack(folder: Path, places: list[float], shear: float = 0.0) -> None:
+    for k, z in enumerate(places):
+        write_slice(folder, f"{k:03d}.dcm", (-8.0, -7.0 + shear * z, z))
+
+
+def refused(folder: Path, *words: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_image(folder, "fixed image")
+    told = str(error.value)
+    assert all(word in told for word in ("fixed image", str(folder), *words)), told
+    assert "SECRET" not in told and "\n" not in told
+
+
+EVEN = [2.5 * k for k in range(17)]
+
+
+@pytest.mark.parametrize(
+    "places", [EVEN, EVEN[::-1], [round(0.625 * k, 1) for k in range(20)]], ids=["up", "down", "rounded"]
+)
+def test_an_even_stack_is_read(tmp_path, places):
+    stack(tmp_path, places)
+    image = read_image(tmp_path)
+    assert image.GetSize() == (20, 18, len(places))
+    assert image.GetSpacing()[2] == pytest.approx(abs(places[-1] - places[0]) / (len(places) - 1), rel=0.02)
+
+
+def test_an_oblique_stack_is_read(tmp_path):
+    rows, columns = np.array([0.8, 0.6, 0.0]), np.array([0.0, 0.0, -1.0])
+    for k in range(16):
+        write_slice(tmp_path, f"{k}.dcm", tuple(3.0 * k * np.cross(rows, columns)), (*rows, *columns))
+    assert read_image(tmp_path).GetSpacing() == pytest.approx((0.8, 0.8, 3.0), abs=1e-3)
+
+
+def test_missing_slices(tmp_path):
+    stack(tmp_path, EVEN[:6] + EVEN[8:])
+    refused(tmp_path, "uneven", "2.50 mm as a rule", "7.50 mm between 005.dcm and 006.dcm at 12.5 mm", "2 slices")
+
+
+def test_distances_that_grow(tmp_path):
+    stack(tmp_path, list(np.cumsum(2 + 0.02 * np.arange(17))))
+    refused(tmp_path, "uneven", "DICOM")
+
+
+def test_a_slice_twice(tmp_path):
+    stack(tmp_path, EVEN)
+    write_slice(tmp_path, "copy.dcm", (-8.0, -7.0, EVEN[3]))
+    refused(tmp_path, "in the place of another", "003.dcm", "copy.dcm", "7.5 mm")
+
+
+def test_several_times(tmp_path):
+    stack(tmp_path, EVEN + EVEN)
+    refused(tmp_path, "17 slices in the place of another", "13 more", "times")
+
+
+def test_all_slices_in_one_place(tmp_path):
+    stack(tmp_path, [1.0] * 4)
+    refused(tmp_path, "4 slices in the place of another")
+
+
+def test_a_tilted_gantry(tmp_path):
+    stack(tmp_path, EVEN, shear=0.2)
+    refused(tmp_path, "sheared", "8.0 mm", "gantry")
+
+
+def test_mixed_directions(tmp_path):
+    stack(tmp_path, EVEN)
+    write_slice(tmp_path, "scout.dcm", (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    refused(tmp_path, "several directions", "leave")
+
+
+def test_mixed_sizes(tmp_path):
+    stack(tmp_path, EVEN)
+    write_slice(tmp_path, "small.dcm", (-8.0, -7.0, 42.5), size=(10, 9))
+    refused(tmp_path, "several sizes", "10 x 9: 1 files, small.dcm")
+    write_slice(tmp_path, "small.dcm", (-8.0, -7.0, 42.5), spacing=(0.4, 0.4))
+    refused(tmp_path, "several voxel sizes", "0.4 x 0.4 mm")
+
+
+def test_a_slice_without_a_place(tmp_path):
+    stack(tmp_path, EVEN)
+    path = tmp_path / "003.dcm"
+    path.write_bytes(path.read_bytes().replace(b"\x20\x00\x32\x00", b"\x20\x00\x33\x00"))
+    path.rename(tmp_path / "nowhere.dcm")
+    refused(tmp_path, "without a position", "nowhere.dcm")
+
+
+def test_several_series(tmp_path):
+    stack(tmp_path, EVEN)
+    write_slice(tmp_path, "other.dcm", (0.0, 0.0, 0.0), series="1.2.3.9")
+    refused(tmp_path, "2 DICOM series", f"{SERIES} (17 files)", "1.2.3.9 (1 files)", "leave one")
