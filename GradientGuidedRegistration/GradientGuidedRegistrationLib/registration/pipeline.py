@@ -163,6 +163,7 @@ class Pair:
 
     @classmethod
     def on(cls, grid: Grid, fixed: Normalized, moving: Normalized, linear: sitk.Transform, device: str) -> Pair:
+        """Read both images on the grid; `linear` is LPS mm, fixed to moving. Thick slices are read by a spline."""
         import torch
 
         def tensor(resampled: sitk.Image) -> Tensor:
