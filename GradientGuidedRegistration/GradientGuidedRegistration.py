@@ -547,9 +547,14 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         return nodes
 
     def review(self, result: Result, fixedNode: Any, movingNode: Any) -> Review:
-        """Ways of looking at a result in the slice views, which `close` undoes."""
+        """Ways of looking at a result in the slice views, which `close` undoes.
+
+        Raises:
+            InputError: for a moving volume that was changed since it was registered.
+        """
         from GradientGuidedRegistrationLib import mrml
 
+        mrml.check_fits(result, movingNode)
         return mrml.Review(result, fixedNode, movingNode, slicer.mrmlScene)
 
     def suggestStructures(self, fixedNode: Any, movingNode: Any) -> tuple[Any, Any]:
@@ -585,10 +590,14 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
 
         `structures` are segmentations or label maps of the fixed and of the moving volume; without both, the report
         has no table of them.
+
+        Raises:
+            InputError: for a moving volume that was changed since it was registered.
         """
         from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.figures.job import ReportJob, write_report_job
 
+        mrml.check_fits(result, movingNode)
         fixed = mrml.image_from_node(fixedNode)
         moving = mrml.image_from_node(movingNode, before_registration=True)
         labels = mrml.Pairing(*structures).label_images(fixed, moving) if all(structures) else (None, None, {})

@@ -149,9 +149,16 @@ def test_a_result_remembers_which_volume_it_fits(
     logic.setRegistered(moving, transform, False)
     moving.HardenTransform()  # of its own parent: it is where it was
     logic.setRegistered(moving, transform, True)
+    logic.review(finished_result(False), *pair).close()
     moving.HardenTransform()
-    with pytest.raises(InputError, match="'CT' was changed or moved since it was registered"):
-        logic.setRegistered(moving, transform, True)
+    for refused in (
+        lambda: logic.setRegistered(moving, transform, True),
+        lambda: logic.review(finished_result(False), *pair),
+        lambda: logic.writeReportJob(tmp_path / "job", finished_result(False), *pair, (None, None)),
+    ):
+        with pytest.raises(InputError, match="'CT' was changed or moved since it was registered"):
+            refused()
+    assert not (tmp_path / "job").exists()
     assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
 
 

@@ -140,3 +140,40 @@ def test_checkerboard_and_split(scene: Any, geometries: Any, new_image: Any) -> 
     nodes = [volume_node_from_image(image, name, scene) for image, name in ((dark, "MR"), (bright, "CT warped"))]
     node = mixed_node("checkerboard", *nodes, scene, tile_mm=7.0)
     assert np.allclose(sitk.GetArrayFromImage(image_from_node(node)), mixed) and node.GetName() == "MR checkerboard"
+
+
+def test_colour_tables_are_saved_only_with_a_map_that_is_saved(
+    scene: Any, tmp_path: Any, geometries: Any, new_field: Any
+) -> None:
+    from GradientGuidedRegistrationLib.mrml.review import Review
+    from GradientGuidedRegistrationLib.registration.result import Result
+    from GradientGuidedRegistrationLib.registration.settings import Settings
+
+    field = new_field(geometries["lps"], 30.0)
+    volume = volume_node_from_image(sitk.Cast(jacobian_determinant(field), sitk.sitkFloat32), "MR", scene)
+    review = Review(Result(field, sitk.Transform(3, sitk.sitkIdentity), Settings()), volume, volume, scene)
+    tables = [look().GetDisplayNode().GetColorNode() for look in (review.jacobian, review.gradient_map)]
+    assert [table.GetSaveWithScene() for table in tables] == [0, 0]
+    kept = jacobian_node(field, "kept", scene)
+    review.gradient_map("fixed")
+    assert [table.GetSaveWithScene() for table in tables] == [1, 0]
+    table = kept.GetDisplayNode().GetColorNode()
+    assert table is tables[0]
+    colour = [0.0] * 4
+    table.GetColor(0, colour)
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    scene.SetRootDirectory(str(tmp_path))
+    for node, name in ((volume, "mr.nrrd"), (kept, "kept.nrrd"), (table, "table.ctbl")):
+        node.AddDefaultStorageNode()
+        node.GetStorageNode().SetFileName(str(tmp_path / name))
+        assert node.GetStorageNode().WriteData(node)
+    scene.Commit()
+    scene.Clear(0)
+    for other in tables:  # singletons stay
+        scene.RemoveNode(other)
+    scene.Connect()
+    assert slicer.util.getNodes("*colours").keys() == {"Volume change colours"}
+    table, again = slicer.util.getNode("kept").GetDisplayNode().GetColorNode(), [0.0] * 4
+    table.GetColor(0, again)
+    assert again == pytest.approx(colour) and again[:3] == [1.0, 1.0, 0.0]
+    assert jacobian_node(field, "new", scene).GetDisplayNode().GetColorNode() is table

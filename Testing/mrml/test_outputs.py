@@ -108,6 +108,20 @@ def test_what_shares_the_parents_of_the_moving_volume_stays_where_it_is(scene: A
     assert moving.GetParentTransformNode() is own and scene.GetNumberOfNodes() == nodes
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_stand_in_that_the_user_has_left_goes(scene: Any, new_linear: Any, registered: bool) -> None:
+    result, moving, fixed, own = transform(scene), volume(scene, "CT"), volume(scene, "MR"), new_linear(np.eye(4))
+    for node in (moving, fixed):
+        node.SetAndObserveTransformNodeID(own.GetID())
+    nodes = scene.GetNumberOfNodes()
+    mrml.set_registered(moving, result, True)
+    moving.SetAndObserveTransformNodeID(own.GetID())  # by hand
+    assert scene.GetNumberOfNodes() == nodes + 1
+    mrml.set_registered(moving, result, registered)
+    assert scene.GetNumberOfNodes() == nodes + registered
+    assert mrml.is_registered(moving, result) is registered
+
+
 def test_shared_parents_that_are_not_linear_are_refused(scene: Any) -> None:
     result, bend = transform(scene), transform(scene, 1.0, "bend")
     bend.SetAttribute("GradientGuidedRegistration.Result", None)

@@ -169,6 +169,38 @@ def test_a_job_folder_that_is_gone_is_told_and_the_next_in_the_queue_starts(fill
     assert "job folder cannot be written" in filled.ui.errorLabel.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
+@pytest.mark.parametrize("how", ["cancel", "close", "crash"])
+def test_a_job_folder_that_goes_away_during_the_run_leaves_the_panel_usable(
+    filled: Any, scene: Any, wait: Any, how: str
+) -> None:
+    import shutil
+
+    import slicer
+
+    from GradientGuidedRegistrationLib.worker import is_alive
+
+    ui, queue, before = filled.ui, filled.runner.queue, node_ids(scene)
+    ui.registerButton.click()
+    wait(lambda: ui.progressBar.value > 0)
+    pid = queue._process._pid
+    shutil.rmtree(slicer.app.temporaryPath)
+    if how == "cancel":
+        ui.registerButton.click()
+    elif how == "close":
+        filled.stopEverything()
+    else:
+        os.killpg(pid, signal.SIGKILL)
+    wait(lambda: queue.current is None, 10)
+    assert not is_alive(pid) and node_ids(scene) == before and ui.registerButton.text == "&Register"
+    if how == "crash":
+        ui.retryCpuButton.click()
+        assert "files of this run are gone" in ui.errorLabel.text and queue.current is None
+    ui.registerButton.click()
+    wait(lambda: ui.progressBar.value > 0)
+    assert not ui.errorFrame.visible
+
+
 def test_what_ends_while_it_is_cancelled_leaves_the_scene_as_it_was(filled: Any, scene: Any, wait: Any) -> None:
     before = node_ids(scene)
     filled.ui.registerButton.click()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
     from .transforms import transform_from_node, transform_node_from_field
-    from .unchanged import Watched, check_as_registered, fingerprint, watched_by
+    from .unchanged import Watched, check_as_registered, check_fits, fingerprint, watched_by
     from .views import (
         ViewState,
         clear_foreground,
@@ -61,6 +61,7 @@ __all__ = [
     "carry_labels",
     "carry_points",
     "check_as_registered",
+    "check_fits",
     "check_labels",
     "check_targets",
     "clear_foreground",
@@ -131,7 +132,7 @@ _NAMES = {
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
     "transforms": ("transform_from_node", "transform_node_from_field"),
-    "unchanged": ("Watched", "check_as_registered", "fingerprint", "watched_by"),
+    "unchanged": ("Watched", "check_as_registered", "check_fits", "fingerprint", "watched_by"),
     "views": (
         "ViewState",
         "clear_foreground",

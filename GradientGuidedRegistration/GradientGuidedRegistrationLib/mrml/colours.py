@@ -32,6 +32,13 @@ def colour_node(kind: str, scene: Any) -> Any:
     return scene.AddNode(node)
 
 
+def save_if_used(colour: Any, scene: Any) -> None:
+    """Save a colour table with the scene only if something that is saved shows its colours."""
+    displays = (scene.GetNthNodeByClass(index, "vtkMRMLDisplayNode")
+                for index in range(scene.GetNumberOfNodesByClass("vtkMRMLDisplayNode")))  # fmt: skip
+    colour.SetSaveWithScene(any(node.GetSaveWithScene() and node.GetColorNode() is colour for node in displays))
+
+
 def add_legend(volume_node: Any, title: str) -> Any:
     """The colour bar of a map, with its title, in every slice view that shows the map; returns its display node."""
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume_node)

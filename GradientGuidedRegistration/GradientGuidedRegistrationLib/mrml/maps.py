@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..evaluation import jacobian_determinant
 from ..registration.grid import Grid, antialiased, covering_grid
 from ..registration.intensity import normalize
-from .colours import JACOBIAN_RANGE, add_legend, colour_node
+from .colours import JACOBIAN_RANGE, add_legend, colour_node, save_if_used
 from .images import image_from_node, volume_node_from_image
 from .transaction import all_or_nothing
 
@@ -144,7 +144,9 @@ def _both(fixed: sitk.Image, warped: sitk.Image) -> list[np.ndarray]:
 def _shown(image: sitk.Image, name: str, scene: Any, kind: str, limits: tuple[float, float], legend: str) -> Any:
     with all_or_nothing(scene):
         node = volume_node_from_image(image, name, scene)
-        node.GetDisplayNode().SetAndObserveColorNodeID(colour_node(kind, scene).GetID())
+        colour = colour_node(kind, scene)
+        node.GetDisplayNode().SetAndObserveColorNodeID(colour.GetID())
+        save_if_used(colour, scene)
         _set_window(node, limits)
         add_legend(node, legend)
     return node

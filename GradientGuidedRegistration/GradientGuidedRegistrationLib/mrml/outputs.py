@@ -8,7 +8,7 @@ from ..errors import InputError
 from .geometry import RESULT_ATTRIBUTE, STOOD_IN_FOR, chain_above, matrix_to_vtk, result_above
 from .transaction import remove_node
 from .transforms import matrix_between
-from .unchanged import REGISTERED_ATTRIBUTE, check_as_registered, watched_by
+from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, check_as_registered, watched_by
 
 
 def check_targets(
@@ -60,7 +60,8 @@ def move_into(source: Any, target: Any) -> Any:
     was_modifying = target.StartModify()
     if source.IsA("vtkMRMLTransformNode"):
         target.SetAndObserveTransformFromParent(source.GetTransformFromParent())
-        target.SetAttribute(REGISTERED_ATTRIBUTE, source.GetAttribute(REGISTERED_ATTRIBUTE))
+        for name in (REGISTERED_ATTRIBUTE, CODE_ATTRIBUTE):
+            target.SetAttribute(name, source.GetAttribute(name))
         for role in (source.GetFixedNodeReferenceRole(), source.GetMovingNodeReferenceRole()):
             target.SetNodeReferenceID(role, source.GetNodeReferenceID(role))
     elif source.IsA("vtkMRMLSegmentationNode"):
@@ -92,6 +93,7 @@ def set_registered(node: Any, transform_node: Any, registered: bool) -> None:
     Raises:
         InputError: as `observe_transform`, and for a moving volume that was changed since it was registered.
     """
+    _remove_left_stand_ins(node.GetScene())
     if registered:
         if not is_registered(node, transform_node):
             watched = watched_by(transform_node)
@@ -143,10 +145,13 @@ def observe_transform(node: Any, transform_node: Any) -> None:
 
 def _is_shared(chain: list[Any], node: Any) -> bool:
     """Whether something else than `node` is under one of the transforms of `chain`."""
-    scene = node.GetScene()
-    nodes = (scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode")
-             for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")))  # fmt: skip
-    return any(other.GetParentTransformNode() in chain for other in nodes if other is not node and other not in chain)
+    others = (other for other in _transformables(node.GetScene()) if other is not node and other not in chain)
+    return any(other.GetParentTransformNode() in chain for other in others)
+
+
+def _transformables(scene: Any) -> list[Any]:
+    count = scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")
+    return [scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode") for index in range(count)]
 
 
 def _stand_in(node: Any, parent: Any, end: Any) -> Any:
@@ -159,13 +164,21 @@ def _stand_in(node: Any, parent: Any, end: Any) -> Any:
 
 
 def _leave_stand_in(node: Any) -> None:
-    """Give a node that is under a stand-in its own parent back; the stand-in goes, if nothing else is under it."""
+    """Give a node that is under a stand-in its own parent back; a stand-in that nothing is under any more goes."""
     stand_in = node.GetParentTransformNode()
     parent = stand_in.GetNodeReference(STOOD_IN_FOR) if stand_in is not None else None
     if parent is not None:
         node.SetAndObserveTransformNodeID(parent.GetID())
-        if not _is_shared([stand_in], node):
-            remove_node(stand_in, node.GetScene())
+    _remove_left_stand_ins(node.GetScene())
+
+
+def _remove_left_stand_ins(scene: Any) -> None:
+    """Take the stand-ins out of the scene that nothing is under any more, for example since the user took it out."""
+    nodes = _transformables(scene)
+    parents = [node.GetParentTransformNode() for node in nodes]
+    for node in nodes:
+        if node.GetNodeReferenceID(STOOD_IN_FOR) is not None and node not in parents:
+            remove_node(node, scene)
 
 
 def apply_to(node: Any, transform_node: Any) -> None:

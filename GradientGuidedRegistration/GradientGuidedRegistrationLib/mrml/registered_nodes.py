@@ -16,7 +16,7 @@ from .labels import carry_labels, labels_from_node
 from .outputs import check_targets, move_into, observe_transform
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
-from .unchanged import REGISTERED_ATTRIBUTE, Watched, fingerprint
+from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, Watched, fingerprint, result_code
 
 _CARRIED_BY = "gradientGuidedRegistrationCarriedBy"  # references of a carried segmentation: the transform
 _CARRIED_FROM = "gradientGuidedRegistrationCarriedFrom"  # and the segmentation that it is a copy of
@@ -115,6 +115,7 @@ def add_result(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
         )
         transform.SetAttribute(REGISTERED_ATTRIBUTE, fingerprint(movingNode, before_registration=True))
+        transform.SetAttribute(CODE_ATTRIBUTE, result_code(result))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
             inverse = transform_node_from_field(

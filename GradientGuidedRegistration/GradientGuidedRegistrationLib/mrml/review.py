@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..registration.result import Result
+from .colours import save_if_used
 from .evaluation_nodes import (
     compare_matches,
     compare_nodes,
@@ -251,8 +252,12 @@ class Review:
 
 def _for_looking(node: Any) -> Any:
     """Keep a node that the review made out of saved scenes and, where no slice view has to list it, out of lists."""
-    for one in (node, *(node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes()))):
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    for one in (node, *displays):
         one.SaveWithSceneOff()
+    for colour in [display.GetColorNode() for display in displays]:
+        if colour is not None and colour.GetSaveWithScene():  # those of Slicer itself are not saved anyway
+            save_if_used(colour, node.GetScene())
     if not node.IsA("vtkMRMLVolumeNode"):
         node.HideFromEditorsOn()
     return node

@@ -6,10 +6,12 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import SimpleITK as sitk
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
+from ..registration.result import Result
 from .geometry import matrix_from_vtk, parent_to_world
 
 _SAMPLES = 1 << 18
@@ -18,6 +20,9 @@ _TOLERANCE = 1e-4  # of a matrix in mm: hardening a linear transform changes the
 
 REGISTERED_ATTRIBUTE = "GradientGuidedRegistration.Registered"
 """Of the transform of a result: the fingerprint of the moving volume, before registration, for which it was made."""
+
+CODE_ATTRIBUTE = "GradientGuidedRegistration.ResultCode"
+"""Of the transform of a result: the `result_code` of that result."""
 
 
 def fingerprint(node: Any, *, before_registration: bool = False) -> str:
@@ -77,6 +82,24 @@ def watched_by(transform_node: Any) -> Watched | None:
     return Watched(earlier, before_registration=True) if earlier else None
 
 
+def check_fits(result: Result, movingNode: Any) -> None:
+    """Raises `InputError` where the moving volume is not as it was when it was registered with this very result.
+
+    Asked are the transforms that the scene has of the result; without one, nothing is known of the volume.
+    """
+    scene, code = movingNode.GetScene(), result_code(result)
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLGridTransformNode")
+        watched = watched_by(node) if node.GetAttribute(CODE_ATTRIBUTE) == code else None
+        if watched is not None and node.GetNodeReference(node.GetMovingNodeReferenceRole()) is movingNode:
+            check_as_registered(movingNode, watched)
+
+
+def result_code(result: Result) -> str:
+    """A few characters that tell one result from another."""
+    return _crc(sitk.GetArrayViewFromImage(result.field), result.field.GetSize())
+
+
 def _place(node: Any, before_registration: bool) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
@@ -84,6 +107,10 @@ def _place(node: Any, before_registration: bool) -> np.ndarray:
 
 
 def _code(data: Any) -> str:
-    voxels = vtk_to_numpy(data.GetPointData().GetScalars()).ravel()
-    step = max(1, voxels.size // _SAMPLES) | 1  # odd: no column of a volume is left out
-    return f"{crc32(voxels[::step].tobytes(), crc32(repr((voxels.dtype.str, data.GetDimensions())).encode())):08x}"
+    return _crc(vtk_to_numpy(data.GetPointData().GetScalars()), data.GetDimensions())
+
+
+def _crc(values: np.ndarray, size: tuple[int, ...]) -> str:
+    values = values.ravel()
+    step = max(1, values.size // _SAMPLES) | 1  # odd: no column of a volume is left out
+    return f"{crc32(values[::step].tobytes(), crc32(repr((values.dtype.str, size)).encode())):08x}"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class WorkerProcess:
         if self._process is None or self._cancelling:
             return
         self._cancelling = True
-        (self.folder / CANCEL).touch()
+        self._ask_to_stop()
         qt.QTimer.singleShot(_KILL_AFTER_MS, self._kill)
 
     def kill(self) -> None:
@@ -94,11 +95,15 @@ class WorkerProcess:
         if process is None:
             return
         self._cancelling = True
-        (self.folder / CANCEL).touch()  # for a process that has not told its id yet
+        self._ask_to_stop()  # for a process that has not told its id yet
         process.blockSignals(True)
         self._kill_tree(process)
         process.waitForFinished(2000)
         process.deleteLater()
+
+    def _ask_to_stop(self) -> None:
+        with suppress(OSError):  # somebody has emptied the temporary folder: the process is ended all the same
+            (self.folder / CANCEL).touch()
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -163,6 +168,7 @@ def python() -> str:
 
 def new_folder() -> Path:
     """A new, empty job folder in the application's temporary folder; its name tells the process it belongs to."""
+    Path(slicer.app.temporaryPath).mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up
     return Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-", dir=slicer.app.temporaryPath))
 
 

@@ -128,6 +128,8 @@ class Runner:
         run, self._failed = self._failed, None
         if run is not None:
             try:
+                if not (run.folder / INPUT).is_dir():
+                    raise InputError(_("The files of this run are gone; register again."))
                 self.logic.changeJob(run.folder / INPUT, **changes)
             except Exception as error:
                 run.discard()
