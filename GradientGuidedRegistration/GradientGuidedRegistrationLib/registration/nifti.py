@@ -78,10 +78,8 @@ def _layout(header: bytes) -> tuple[int, int, np.dtype | None] | None:
             kind, bits = struct.unpack_from(order + "2h", header, 70)
             offset = struct.unpack_from(order + "f", header, 108)[0]
         elif size == 540 and len(header) == 540 and header[4:7] == b"n+2":
-            (kind, bits), dims = (
-                struct.unpack_from(order + "2h", header, 12),
-                struct.unpack_from(order + "8q", header, 16),
-            )
+            kind, bits = struct.unpack_from(order + "2h", header, 12)
+            dims = struct.unpack_from(order + "8q", header, 16)
             offset = struct.unpack_from(order + "q", header, 168)[0]
         else:
             continue
@@ -97,23 +95,12 @@ def _check_geometry(header: bytes, what: str, strict: bool) -> None:
     """Raise InputError for voxel sizes, positions or orientations that cannot be, by those that are in force."""
     order = "<" if header[0] else ">"  # the first number is 348 or 540
     if header[344:347] == b"n+1":
-        (q_code, s_code), quaternion, affine, sizes, kind = (
-            struct.unpack_from(order + "2h", header, 252),
-            256,
-            280,
-            76,
-            "f",
-        )
+        codes, quaternion, affine, sizes, kind = struct.unpack_from(order + "2h", header, 252), 256, 280, 76, "f"
         dims = struct.unpack_from(order + "8h", header, 40)
     else:
-        (q_code, s_code), quaternion, affine, sizes, kind = (
-            struct.unpack_from(order + "2i", header, 344),
-            352,
-            400,
-            104,
-            "d",
-        )
+        codes, quaternion, affine, sizes, kind = struct.unpack_from(order + "2i", header, 344), 352, 400, 104, "d"
         dims = struct.unpack_from(order + "8q", header, 16)
+    q_code, s_code = codes
     values = struct.unpack_from(f"{order}6{kind}", header, quaternion) if q_code > 0 else ()
     matrix = struct.unpack_from(f"{order}12{kind}", header, affine) if s_code > 0 else ()
     if not all(abs(value) < _LARGEST for value in (*values, *matrix)):  # not for NaN either

@@ -139,10 +139,8 @@ class Trainer:
                 try:
                     waited = self._train(cases, bar, progress)
                 except RuntimeError:
-                    if (
-                        self.processes.world > 1
-                    ):  # another process was interrupted first: this one is about to hear of it
-                        time.sleep(1.0)
+                    if self.processes.world > 1:
+                        time.sleep(1.0)  # another process was interrupted first: this one is about to hear of it
                     raise
         except (Cancelled, KeyboardInterrupt):
             if self.processes.leads:  # other processes may be gone, and are not waited for
