@@ -97,7 +97,8 @@ def _around(field: sitk.Image, region: sitk.Image) -> tuple[sitk.Image, sitk.Ima
 
 def displacement_statistics(field: sitk.Image, region: sitk.Image | None = None) -> dict[str, float | None]:
     """{"mean", "max"} length of the displacements (mm) in `region` (mask on any grid); None where there is no voxel."""
-    lengths = np.linalg.norm(sitk.GetArrayViewFromImage(field), axis=-1)[region_mask(field, region)]
+    vectors = sitk.GetArrayViewFromImage(field)
+    lengths = np.sqrt(np.einsum("...i,...i", vectors, vectors))[region_mask(field, region)]
     if lengths.size == 0:
         return {"mean": None, "max": None}
     return {"mean": float(lengths.mean(dtype=np.float64)), "max": float(lengths.max())}

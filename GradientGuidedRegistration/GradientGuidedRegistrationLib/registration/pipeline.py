@@ -37,6 +37,7 @@ _FINE_SHARE = 0.5
 # What an alignment leaves is about as long as a network errs: the likeliest displacement is then shorter than it says.
 _SHARE_ALIGNED = 0.7
 _LEAST_DETAIL_MM = 4.0  # of images without it, noise does not say how much one tells of the other
+_SAMPLED_MM = 3.0  # where that is measured
 # Share of the time that each step takes, for the progress bar.
 _STEPS = {"prepare": 0.08, "align": 0.22, "predict": 0.1, "refine": 0.5, "assemble": 0.1}
 
@@ -295,11 +296,10 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
 
     inside = grid.image(np.ones(grid.shape, np.uint8))
     after = field_transform(whole)
-    spacing = grid.spacing[0]
-    level = linear_alignment.Level.of(*_counting(fixed, moving, after)).at(spacing).thinned()
+    level = linear_alignment.Level.of(*_counting(fixed, moving, after)).at(grid.spacing[0]).thinned()
     # The share that is common was fitted for whole fields of view, with their air.
     whole_images = linear_alignment.Level.of(fixed.unmasked(), moving.unmasked())
-    smooth = whole_images.at(spacing, max(_LEAST_DETAIL_MM / spacing, 1.0)).thinned()
+    smooth = whole_images.at(_SAMPLED_MM, _LEAST_DETAIL_MM / _SAMPLED_MM).thinned()
     before = initial or sitk.Transform(3, sitk.sitkIdentity)
     return {
         **field_metrics(whole, inside),
@@ -325,7 +325,7 @@ def _counting(fixed: Normalized, moving: Normalized, transform: sitk.Transform) 
 
 def _overlap(fixed: Normalized, moving: Normalized, grid: Grid, linear: sitk.Transform) -> float:
     """Return the share of the fixed image's field of view that the moving image covers, from 0 to 1."""
-    nearest = sitk.sitkNearestNeighbor
+    nearest, grid = sitk.sitkNearestNeighbor, grid.every(2, 0)
     there = sitk.GetArrayFromImage(grid.resample(fixed.unmasked().valid, interpolator=nearest)) > 0
     covered = sitk.GetArrayFromImage(grid.resample(moving.unmasked().valid, linear, nearest)) > 0
     return float((there & covered).sum() / max(there.sum(), 1))
