@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicer
+import vtk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.mrml.geometry import RESULT_ATTRIBUTE
@@ -237,3 +239,40 @@ def test_compare(review: Review, scene: Any) -> None:
     assert apart.table.GetNumberOfRows() == 3 and apart.figures["mean"]["after"]["dice"] == 0.0
     review.close()
     assert scene.GetNodeByID(found.table.GetID()) is not None  # tables are the user's
+
+
+def test_what_is_made_for_looking_is_no_entry_of_the_data_module(review: Review, scene: Any) -> None:
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    labels = sitk.Cast(image_from_node(review.fixedNode) > 50, sitk.sitkUInt8)
+    label_map = volume_node_from_image(labels, "organs", scene, labels=True)
+    lost = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def enter(_scene: Any, _event: str, node: Any) -> None:  # as the application does
+        if any(node.IsA(f"vtkMRML{name}Node") for name in ("Volume", "Transform", "Segmentation")):
+            item = tree.CreateItem(tree.GetSceneItemID(), node)
+            if node.IsA("vtkMRMLSegmentationNode"):
+                tree.SetItemAttribute(tree.CreateFolderItem(item, "1"), "segmentID", "1")
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def go(_scene: Any, _event: str, node: Any) -> None:
+        if tree.GetItemByDataNode(node):
+            tree.RemoveItem(tree.GetItemByDataNode(node), False, True)
+
+    @vtk.calldata_type(vtk.VTK_LONG)
+    def leave(_tree: Any, _event: str, item: int) -> None:  # the application removes the segment then
+        lost.extend([item] if tree.HasItemAttribute(item, "segmentID") else [])
+
+    tags = [scene.AddObserver(scene.NodeAddedEvent, enter), scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go)]
+    tree.AddObserver(tree.SubjectHierarchyItemAboutToBeRemovedEvent, leave)
+    try:
+        review.deformation("grid")
+        made = [review.jacobian(), *review.outlines(label_map, label_map)]
+        added = volume_node_from_image(image_from_node(review.fixedNode), "the user's", scene)
+    finally:
+        for tag in tags:
+            scene.RemoveObserver(tag)
+    items = vtk.vtkIdList()
+    tree.GetItemChildren(tree.GetSceneItemID(), items, True)
+    assert [tree.GetItemDataNode(items.GetId(index)) for index in range(items.GetNumberOfIds())] == [added]
+    assert all(scene.IsNodePresent(node) for node in made) and not lost

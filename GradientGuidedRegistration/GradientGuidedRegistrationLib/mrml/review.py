@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
+import slicer
+import vtk
 
 from ..errors import InputError
 from ..registration.result import Result
@@ -260,4 +262,18 @@ def _for_looking(node: Any) -> Any:
             save_if_used(colour, node.GetScene())
     if not node.IsA("vtkMRMLVolumeNode"):
         node.HideFromEditorsOn()
+    _leave_tree(node)
     return node
+
+
+def _leave_tree(node: Any) -> None:
+    """Take a node out of the Data module: its entries would be saved with the scene, without anything in them."""
+    tree = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item = tree.GetItemByDataNode(node) if tree is not None else 0
+    if not item:
+        return
+    children = vtk.vtkIdList()
+    tree.GetItemChildren(item, children)
+    for index in range(children.GetNumberOfIds()):  # or Slicer removes the segments with their entries
+        tree.RemoveItemAttribute(children.GetId(index), slicer.vtkMRMLSegmentationNode.GetSegmentIDAttributeName())
+    tree.RemoveItem(item, False, True)
