@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..lazy_names import loader
 
 if TYPE_CHECKING:
+    from .colours import register_colours
     from .evaluation_nodes import (
         compare_nodes,
         export_csv,
@@ -89,6 +90,7 @@ __all__ = [
     "plot_nodes_from_table",
     "points_from_markups",
     "recognize_pair",
+    "register_colours",
     "register_layout",
     "registration_input",
     "segment_names",
@@ -109,6 +111,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "colours": ("register_colours",),
     "evaluation_nodes": (
         "compare_nodes",
         "export_csv",

@@ -14,17 +14,27 @@ FOLDING = (1.0, 1.0, 0.0)
 JACOBIAN_RANGE = (-1.0, 3.0)  # values at the ends of the Jacobian's table; volume is kept at its middle
 
 
+_NAMES = {"gradient": "Gradient colours", "distance": "Distance colours", "jacobian": "Volume change colours"}
+
+
+def register_colours(scene: Any) -> None:
+    """Make all colour tables, as Slicer makes its own when it starts: a saved copy of a map finds its table again."""
+    for kind in _NAMES:
+        colour_node(kind, scene)
+
+
 def colour_node(kind: str, scene: Any) -> Any:
     """The colour table of a kind of map: "gradient", "distance" or "jacobian"; made once a scene."""
-    name = {"gradient": "Gradient colours", "distance": "Distance colours", "jacobian": "Volume change colours"}[kind]
     tag = f"GradientGuidedRegistration.{kind}"
     node = scene.GetSingletonNode(tag, "vtkMRMLColorTableNode")
     if node is not None:
         return node
     node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
     node.UnRegister(None)
-    node.SetName(name)
+    node.SetName(_NAMES[kind])
     node.SetSingletonTag(tag)
+    node.SetAttribute("Category", "Gradient-Guided Registration")
+    node.SaveWithSceneOff()
     node.SetTypeToUser()
     node.SetNumberOfColors(ENTRIES)
     for index, (colour, words) in enumerate(_jacobian_colours() if kind == "jacobian" else _heat_colours()):
