@@ -78,10 +78,11 @@ def registerSampleData() -> None:
 
 
 def registerLayout() -> None:
-    """Let the application know the module's layout, so that a scene that was saved in it shows its views."""
+    """Let the application know the module's layout and colours, so that a scene that was saved with them shows them."""
     from GradientGuidedRegistrationLib import mrml
 
     mrml.register_layout(slicer.mrmlScene)
+    mrml.register_colours(slicer.mrmlScene)
 
 
 #
@@ -188,6 +189,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.removeObservers()
         if self.runner is not None:
             self.resultSection.close()
+            self.runner = None
         self.setParameterNode(None)
 
     def stopEverything(self) -> None:
@@ -211,7 +213,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def onReload(self) -> None:
         """Reload the library too, not only this file."""
-        self.stopEverything()
+        self.cleanup()  # while it still has the library that it was made with
         for name in [name for name in sys.modules if name.partition(".")[0] == "GradientGuidedRegistrationLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
@@ -237,7 +239,8 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         if not others or own.fixedVolume is not None or own.movingVolume is not None:
             return
         if shown is not None:
-            self.setParameterNode(GradientGuidedRegistrationParameterNode(others[0]))
+            sets = [GradientGuidedRegistrationParameterNode(node) for node in others]
+            self.setParameterNode(next((one for one in sets if one.fixedVolume or one.movingVolume), sets[0]))
         slicer.mrmlScene.RemoveNode(made)
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:

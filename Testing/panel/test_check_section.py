@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,19 @@ def test_a_volume_that_was_hardened_is_not_deformed_again(
         assert "register again" in button.toolTip
     show()
     assert ui.fadeButton.enabled and ui.registeredCheckBox.checked and "Untick" in ui.registeredCheckBox.toolTip
+
+
+def test_the_module_is_reloaded_although_a_volume_was_hardened(panel: Any, show: Any, volumes: Any) -> None:
+    """The old panel takes leave with the library that it was made with; another one's errors are not its own."""
+    show()
+    volumes.ct.HardenTransform()
+    kept = {name: module for name, module in sys.modules.items() if name.startswith("GradientGuidedRegistrationLib")}
+    try:
+        panel.onReload()
+        panel.cleanup()  # Slicer's part of the reload
+    finally:
+        sys.modules.update(kept)
+    assert panel._parameterNode is None and panel.resultSection._shown is None
 
 
 # --- several results, report

@@ -173,11 +173,11 @@ def test_try_it_loads_a_pair_and_registers_it(panel: Any, scene: Any, tmp_path: 
     panel.runner.queue.stop()
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any, shown: bool) -> None:
+@pytest.mark.parametrize(("shown", "with_unused"), [(True, False), (True, True), (False, False)])
+def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any, shown: bool, with_unused: bool) -> None:
     from GradientGuidedRegistrationLib.panel.choices import Quality
 
-    empty = panel._parameterNode.parameterNode  # made when the old scene closed
+    empty, parameters = panel._parameterNode.parameterNode, type(panel._parameterNode)  # made when the old scene closed
     if not shown:
         panel.exit()
     saved = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
@@ -185,7 +185,13 @@ def test_an_opened_scene_brings_its_parameter_set(panel: Any, scene: Any, shown:
     saved.SetModuleName(panel.moduleName)
     saved.SetAttribute("ModuleName", panel.moduleName)
     saved.SetParameter("quality", "BEST")
+    unused = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+    unused.UnRegister(None)
+    unused.Copy(saved)
+    if with_unused:
+        scene.AddNode(unused)
     scene.AddNode(saved)
+    parameters(saved).fixedVolume = volume(scene, "saved")
     scene.InvokeEvent(scene.EndImportEvent)
     assert not scene.IsNodePresent(empty)
     panel.enter()
@@ -230,6 +236,9 @@ def test_the_layout_is_known_before_the_panel_is_opened(application: Any, scene:
     layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
     application.registerLayout()
     assert layout.IsLayoutDescription(THREE_UP_LAYOUT)
+    for kind in ("gradient", "distance", "jacobian"):  # a copy of a map is saved, its colour table is not
+        table = scene.GetSingletonNode(f"GradientGuidedRegistration.{kind}", "vtkMRMLColorTableNode")
+        assert table is not None and not table.GetSaveWithScene()
 
 
 def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:
