@@ -261,11 +261,12 @@ def test_batch_outputs_need_a_name(register_main, capsys, tmp_path):
     refused(register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", "m.json"], "{name}")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_interruption_is_one_line_and_leaves_nothing(case, tmp_path, scripts, number):
-    """At any time, also while Slicer's core is imported, where it would end in a crash."""
+    """At any time once Python has begun, also while Slicer's core is imported, where it would end in a crash."""
     command = [sys.executable, str(scripts / "register.py"), *pair(case), "--no-network", "--quiet"]
-    for seconds in (0.4, 1.2, 3.0):
+    for seconds in (1.0, 1.8, 3.6):  # a busy machine takes half a second to begin
         process = subprocess.Popen(
             [*command, "--refine", "3000", "--transform", str(tmp_path / "o" / "t.h5")], stderr=subprocess.PIPE,
             text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -37,14 +37,14 @@ def losses(folder: Path) -> list[float]:
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo with torchrun is tested on Linux and macOS")
 def test_two_processes_do_what_one_does_with_twice_the_batch(scripts: Path, tmp_path: Path) -> None:
     train = str(scripts / "train.py")
-    common = [*ARGUMENTS, "--steps", "3"]
+    common = [*ARGUMENTS, "--steps", "3", "--seed", "5"]  # phantoms whose CT has no padding to begin with
     two = run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", train,
                "--output", str(tmp_path / "two"), *common])  # fmt: skip
     assert two.returncode == 0, two.stderr[-2000:]
     one = run([sys.executable, train, "--output", str(tmp_path / "one"), "--batch", "2", *common])
     assert one.returncode == 0, one.stderr[-2000:]
     # The batch weighs its voxels together, the two processes each their own: equal up to the share of CT padding.
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=3e-2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-2)
 
 
 def test_processes_wait_for_the_one_that_validates(monkeypatch) -> None:

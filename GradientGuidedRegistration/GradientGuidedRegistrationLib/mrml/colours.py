@@ -8,6 +8,7 @@ import numpy as np
 import slicer
 
 from ..evaluation.colour_tables import apply_table
+from .scene_nodes import nodes_of_class
 
 ENTRIES = 256
 FOLDING = (1.0, 1.0, 0.0)
@@ -44,8 +45,7 @@ def colour_node(kind: str, scene: Any) -> Any:
 
 def save_if_used(colour: Any, scene: Any) -> None:
     """Save a colour table with the scene only if something that is saved shows its colours."""
-    displays = (scene.GetNthNodeByClass(index, "vtkMRMLDisplayNode")
-                for index in range(scene.GetNumberOfNodesByClass("vtkMRMLDisplayNode")))  # fmt: skip
+    displays = nodes_of_class(scene, "vtkMRMLDisplayNode")
     colour.SetSaveWithScene(any(node.GetSaveWithScene() and node.GetColorNode() is colour for node in displays))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import InputError
 from .geometry import RESULT_ATTRIBUTE, STOOD_IN_FOR, chain_above, matrix_to_vtk, result_above
+from .scene_nodes import nodes_of_class
 from .transaction import remove_node
 from .transforms import matrix_between
 from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, check_as_registered, watched_by
@@ -145,13 +146,8 @@ def observe_transform(node: Any, transform_node: Any) -> None:
 
 def _is_shared(chain: list[Any], node: Any) -> bool:
     """Whether something else than `node` is under one of the transforms of `chain`."""
-    others = (other for other in _transformables(node.GetScene()) if other is not node and other not in chain)
-    return any(other.GetParentTransformNode() in chain for other in others)
-
-
-def _transformables(scene: Any) -> list[Any]:
-    count = scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")
-    return [scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode") for index in range(count)]
+    others = nodes_of_class(node.GetScene(), "vtkMRMLTransformableNode")
+    return any(other.GetParentTransformNode() in chain for other in others if other is not node and other not in chain)
 
 
 def _stand_in(node: Any, parent: Any, end: Any) -> Any:
@@ -174,7 +170,7 @@ def _leave_stand_in(node: Any) -> None:
 
 def _remove_left_stand_ins(scene: Any) -> None:
     """Take the stand-ins out of the scene that nothing is under any more, for example since the user took it out."""
-    nodes = _transformables(scene)
+    nodes = nodes_of_class(scene, "vtkMRMLTransformableNode")
     parents = [node.GetParentTransformNode() for node in nodes]
     for node in nodes:
         if node.GetNodeReferenceID(STOOD_IN_FOR) is not None and node not in parents:

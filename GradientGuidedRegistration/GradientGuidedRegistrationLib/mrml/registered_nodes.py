@@ -14,6 +14,7 @@ from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
 from .labels import carry_labels, labels_from_node
 from .outputs import check_targets, move_into, observe_transform
+from .scene_nodes import nodes_of_class
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
 from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, Watched, fingerprint, result_code
@@ -171,8 +172,7 @@ def _carried_earlier(source: Any, carried: Any, transformNode: Any) -> Any:
     """The node that an earlier result in `transformNode` made of `source`, of the class of `carried`; None if none."""
     if transformNode is None:
         return None
-    nodes = (source.GetScene().GetNthNodeByClass(index, carried.GetClassName())
-             for index in range(source.GetScene().GetNumberOfNodesByClass(carried.GetClassName())))  # fmt: skip
+    nodes = nodes_of_class(source.GetScene(), carried.GetClassName())
     references = ((_CARRIED_BY, transformNode), (_CARRIED_FROM, source))
     return next(
         (node for node in nodes if all(node.GetNodeReference(role) is other for role, other in references)), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .geometry import RESULT_ATTRIBUTE
+from .scene_nodes import nodes_of_class
 
 
 def suggest_structures(fixedNode: Any, movingNode: Any, scene: Any) -> tuple[Any, Any]:
@@ -13,9 +14,9 @@ def suggest_structures(fixedNode: Any, movingNode: Any, scene: Any) -> tuple[Any
     A node belongs to the volume that it was drawn on, else to the one whose whole name its own name begins with.
     """
     nodes = [
-        scene.GetNthNodeByClass(index, class_name)
+        node
         for class_name in ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
-        for index in range(scene.GetNumberOfNodesByClass(class_name))
+        for node in nodes_of_class(scene, class_name)
     ]
     nodes = [node for node in nodes if node.GetAttribute(RESULT_ATTRIBUTE) is None]
     return _of(fixedNode, movingNode, nodes), _of(movingNode, fixedNode, nodes)

@@ -13,6 +13,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from ..errors import InputError
 from ..registration.result import Result
 from .geometry import matrix_from_vtk, parent_to_world
+from .scene_nodes import nodes_of_class
 
 _SAMPLES = 1 << 18
 _TOLERANCE = 1e-4  # of a matrix in mm: hardening a linear transform changes the last digits only
@@ -88,8 +89,7 @@ def check_fits(result: Result, movingNode: Any) -> None:
     Asked are the transforms that the scene has of the result; without one, nothing is known of the volume.
     """
     scene, code = movingNode.GetScene(), result_code(result)
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLGridTransformNode")
+    for node in nodes_of_class(scene, "vtkMRMLGridTransformNode"):
         watched = watched_by(node) if node.GetAttribute(CODE_ATTRIBUTE) == code else None
         if watched is not None and node.GetNodeReference(node.GetMovingNodeReferenceRole()) is movingNode:
             check_as_registered(movingNode, watched)

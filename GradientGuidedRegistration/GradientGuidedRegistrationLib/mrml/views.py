@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
+from .scene_nodes import nodes_of_class
 
 THREE_UP_LAYOUT = 8701  # above Slicer's own numbers
 _THREE_UP = (
@@ -26,7 +27,7 @@ _THREE_UP = (
 
 def slice_composites(scene: Any) -> list[Any]:
     """The `vtkMRMLSliceCompositeNode`s of the scene, one a slice view."""
-    return _nodes(scene, "vtkMRMLSliceCompositeNode")
+    return nodes_of_class(scene, "vtkMRMLSliceCompositeNode")
 
 
 def show_in_slices(
@@ -138,7 +139,7 @@ class ViewState:
     @classmethod
     def capture(cls, scene: Any) -> ViewState:
         """Remember what the slice views of a scene show, and their layout."""
-        layouts = _nodes(scene, "vtkMRMLLayoutNode")
+        layouts = nodes_of_class(scene, "vtkMRMLLayoutNode")
         return cls(
             layouts[0].GetViewArrangement() if layouts else None,
             {
@@ -173,7 +174,7 @@ class ViewState:
         for node in slice_composites(scene):
             if node.GetID() in self.composites:
                 node.SetLinkedControl(self.composites[node.GetID()]["linked"])
-        layouts = _nodes(scene, "vtkMRMLLayoutNode")
+        layouts = nodes_of_class(scene, "vtkMRMLLayoutNode")
         if layouts and self.layout is not None:
             layouts[0].SetViewArrangement(self.layout)
 
@@ -191,26 +192,22 @@ def views_restored(scene: Any) -> Iterator[None]:
 def three_up(scene: Any) -> None:
     """Axial, coronal and sagittal view side by side; a `ViewState` captured before brings the old layout back."""
     register_layout(scene)
-    for layout in _nodes(scene, "vtkMRMLLayoutNode")[:1]:
+    for layout in nodes_of_class(scene, "vtkMRMLLayoutNode")[:1]:
         layout.SetViewArrangement(THREE_UP_LAYOUT)
 
 
 def register_layout(scene: Any) -> None:
     """Let the application know the layout of `three_up`: a saved scene tells the number of its layout and no more."""
-    for layout in _nodes(scene, "vtkMRMLLayoutNode")[:1]:
+    for layout in nodes_of_class(scene, "vtkMRMLLayoutNode")[:1]:
         if not layout.IsLayoutDescription(THREE_UP_LAYOUT):
             layout.AddLayoutDescription(THREE_UP_LAYOUT, _THREE_UP)
 
 
 def _update_legends(scene: Any) -> None:
     """Slicer's colour legends do not notice by themselves that their volume has come into a view or gone from it."""
-    for legend in _nodes(scene, "vtkMRMLColorLegendDisplayNode"):
+    for legend in nodes_of_class(scene, "vtkMRMLColorLegendDisplayNode"):
         legend.Modified()
 
 
 def _present(scene: Any, node_id: str | None) -> str | None:
     return node_id if node_id and scene.GetNodeByID(node_id) is not None else None
-
-
-def _nodes(scene: Any, class_name: str) -> list[Any]:
-    return [scene.GetNthNodeByClass(index, class_name) for index in range(scene.GetNumberOfNodesByClass(class_name))]
