@@ -4,10 +4,12 @@
 #   make test PYTHON=python3.12                 another interpreter
 #   make demo PIP_OPTIONS="--index-url URL"     another package index, for example a mirror
 #   make test PYTEST_OPTIONS="-k warp -x"       some of the tests
+#   make test WORKERS=8                         so many of them at a time, each with its own 1 to 2 GB of memory
 
 PYTHON ?= python3
 PIP_OPTIONS ?=
 PYTEST_OPTIONS ?= -q
+WORKERS ?= 2
 VENV := .venv
 
 ifeq ($(OS),Windows_NT)
@@ -54,7 +56,7 @@ demo: $(VENV)/.runtime
 	@echo "The result is in demo/; open demo/report/report.html to look at it."
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from GradientGuidedRegistrationLib.waiting import wait_briefly
+
+wait_briefly()  # before any test imports torch
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FOLDER = REPOSITORY / "GradientGuidedRegistration"
 SCRIPTS = MODULE_FOLDER / "Scripts"

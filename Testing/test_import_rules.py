@@ -33,7 +33,9 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-HELPERS = names("csv_rows interruption lazy_names whole_files")  # standard library only; every room may use them
+HELPERS = names(
+    "csv_rows interruption lazy_names waiting whole_files"
+)  # standard library only; every room may use them
 RULES = {
     "model": Rule(names("torch numpy"), names("errors")),
     "training": Rule(names("torch numpy SimpleITK"), names("errors model registration evaluation figures")),
@@ -64,6 +66,7 @@ RULES = {
     "csv_rows.py": Rule(names(""), names("errors")),
     "interruption.py": Rule(names(""), names("")),
     "lazy_names.py": Rule(names(""), names("")),
+    "waiting.py": Rule(names(""), names("")),
     "whole_files.py": Rule(names(""), names("")),
     "errors.py": Rule(names(""), names("")),
     "__init__.py": Rule(names(""), names("")),

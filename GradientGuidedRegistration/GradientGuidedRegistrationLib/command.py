@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from .errors import Cancelled, Incomplete, InputError, is_gpu_error, is_memory_error
 from .interruption import interruptible
+from .waiting import wait_briefly
 
 _WIDTH = 28
 
@@ -31,6 +32,7 @@ def run_command(
         interrupted, interrupted_status: what to say and to return after an interruption; where the work knows better
             what to say, that is the text of its `KeyboardInterrupt`.
     """
+    wait_briefly()
     try:
         with interruptible():
             return work()

@@ -319,7 +319,9 @@ def main(arguments: list[str]) -> int:
     events = Events(_own_channel())
     events.send("started", pid=os.getpid())
     from .errors import InputError
+    from .waiting import wait_briefly
 
+    wait_briefly()
     try:
         task = Task(Path(arguments[0]), events)
     except InputError as error:

@@ -87,7 +87,7 @@ def test_rows_after_the_last_checkpoint_are_written_once(small) -> None:
 def test_each_network_learns(small, monkeypatch, method: str, coarse_first: bool) -> None:
     """On one repeated pair the loss falls clearly within a few steps; of two passes, that of the coarse one."""
     side, zoom = (32, 1.0) if coarse_first else (16, 2.0)
-    case = as_case(phantom_pair(3, (side, side, side), zoom=zoom), "phantom 3")
+    case = as_case(phantom_pair(4, (side, side, side), zoom=zoom), "phantom 4")
     monkeypatch.setattr(PhantomSource, "__call__", lambda self, number: case)
     settings = small(method=method, coarse_first=coarse_first, shape=(side, side, side), augment=False,
                      steps=60 if coarse_first else 30,
