@@ -33,9 +33,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-HELPERS = names(
-    "csv_rows interruption lazy_names waiting whole_files"
-)  # standard library only; every room may use them
+HELPERS = names("csv_rows interruption lazy_names waiting whole_files")  # of the standard library only, for every room
 RULES = {
     "model": Rule(names("torch numpy"), names("errors")),
     "training": Rule(names("torch numpy SimpleITK"), names("errors model registration evaluation figures")),
