@@ -44,7 +44,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--method", default="gated", choices=METHODS, help="network")
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
-    parser.add_argument("--refine", type=whole_number, metavar="N", help="refinement iterations (30); 0 for none")
+    parser.add_argument("--refine", type=whole_number, metavar="N",
+                        help="refinement iterations (30), or 0 for none; from 30 on, a pair that lies far apart is "
+                        "gone over up to three more times")  # fmt: skip
     parser.add_argument("--spacing", type=float, metavar="MM",
                         help="working spacing; by default 2 mm, less for a small field of view")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

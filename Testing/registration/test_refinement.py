@@ -13,6 +13,7 @@ from GradientGuidedRegistrationLib.registration import refinement
 from GradientGuidedRegistrationLib.registration.descriptors import GRADIENT_WEIGHT, Descriptors
 from GradientGuidedRegistrationLib.registration.joint import JointHistogram
 from GradientGuidedRegistrationLib.registration.refinement import (
+    FURTHER_STAGES,
     STAGES,
     hold,
     refine,
@@ -174,8 +175,47 @@ def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, 
     descriptors = Descriptors.of(*torch.rand(2, 1, 1, 32, 28, 36))
     _, used = refine_from_two(descriptors, torch.full((1, 3, 32, 28, 36), 2.0), 8)
     assert used is is_used
-    assert [stages for stages, _ in begun] == [STAGES[:1]] * 2 + [STAGES[1:]]
-    assert [moved for _, moved in begun] == pytest.approx([0.0, 2.0, goes_on], abs=1e-3)
+    assert [stages for stages, _ in begun] == [STAGES[:1]] * 2 + [STAGES[1:2], STAGES[2:]]
+    assert [moved for _, moved in begun] == pytest.approx([0.0, 2.0, goes_on, goes_on], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "moves", "rounds"),
+    [
+        (30, [0.9], 0),  # by the finest stage, then by each further round; voxels
+        (30, [1.1, 0.4], 1),
+        (30, [1.1, 0.6, 0.4], 2),
+        (30, [5.0, 2.0, 1.0, 0.6], 3),
+        (120, [1.1, 0.4], 1),
+        (29, [5.0], 0),
+    ],
+)
+def test_a_pair_that_still_moves_goes_through_further_rounds(monkeypatch, iterations, moves, rounds):
+    ahead, begun, fractions = list(moves), [], []
+
+    def through(descent, stages, velocity, progress):
+        begun.append(stages)
+        progress(1.0)
+        is_coarse = stages == STAGES[:2]
+        steps = torch.tensor(descent.lattice.steps).view(1, 3, 1, 1, 1)
+        return velocity if is_coarse else velocity + ahead.pop(0) / 3**0.5 / steps
+
+    monkeypatch.setattr(refinement._Descent, "through", through)
+    refine(Descriptors.of(*torch.rand(2, 1, 1, 50, 52, 56)), iterations, progress=fractions.append)
+    assert begun == [STAGES[:2], STAGES[2:], *[FURTHER_STAGES] * rounds] and not ahead
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+def test_further_rounds_bring_a_pair_that_is_still_on_its_way_closer(monkeypatch):
+    """After so few iterations as never to be asked for by default, on a pair that needs more of them."""
+    shape = (64, 60, 68)
+    moving, truth = structures(shape), smooth_warp(shape, 11.0)
+    descriptors = Descriptors.of(1 - warp(moving, truth), moving)
+    once = refine(descriptors, 4)
+    monkeypatch.setattr(refinement, "DEFAULT_ITERATIONS", 4)
+    found = refine(descriptors, 4)
+    assert error(found, truth) < 0.6 * error(once, truth)
+    assert jacobian_determinant(found).min() > 0
 
 
 def test_a_folding_start_may_help_and_leaves_no_fold():

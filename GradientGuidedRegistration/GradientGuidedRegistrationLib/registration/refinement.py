@@ -5,7 +5,8 @@ and, at the coarse stage, of their gradient maps differ, less their mutual infor
 difference at a voxel counts by its root, so that places where nothing fits do not rule the others. Descriptors of the
 images are computed once, averaged for the coarse stage (which keeps more of them than descriptors of averaged images
 do), and sampled where φ points; each iteration looks at another regular subset of the voxels, so that its cost does not
-grow with the image. Every run starts afresh: nothing is kept from pair to pair.
+grow with the image. A pair that is still on its way at the end goes through further rounds. Every run starts afresh:
+nothing is kept from pair to pair.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ STAGES = (
     Stage(shrink=2, points=8_000, share=0.6, rate=0.4, smoothness=1.0),
     Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65),
 )
+FURTHER_STAGES = (Stage(shrink=4, points=4_000, share=0.6, rate=0.4, smoothness=1.0), *STAGES[1:])
+FURTHER_ROUNDS = 3  # at most
+_FAR = 1.0  # voxels that the finest stage moves on the mean where a pair needs further rounds
+_SETTLED = 0.5  # voxels that a round moves on the mean where no other need follow
+_FIRST_ROUND = 0.7  # of the progress: most pairs need no other
 DEFAULT_ITERATIONS = 30
 
 
@@ -75,7 +81,8 @@ def refine(
 
     Args:
         descriptors: of the pair.
-        iterations: of the finest stage; the others take their share. 0 returns ``start``, or zero displacement.
+        iterations: of the finest stage; the others take their share. 0 returns ``start``, or zero displacement. With
+            at least `DEFAULT_ITERATIONS` as many again follow, up to `FURTHER_ROUNDS` times, where the pair needs them.
         seed: order in which the subsets of voxels are visited.
         start: a displacement (1, 3, D, H, W) in voxels to go out from, that of a network for example. What is refined
             is the velocity that generates it, so that the result is as smooth and as invertible as one without a start.
@@ -87,7 +94,7 @@ def refine(
     if iterations <= 0:
         return descriptors.fixed.image.new_zeros((1, 3, *descriptors.shape)) if start is None else start
     descent = _Descent(descriptors, iterations, seed)
-    return descent.result(descent.through(descent.stages, descent.velocity_of(start), progress))
+    return descent.result(descent.to_the_end(descent.stages, descent.velocity_of(start), progress))
 
 
 def refine_from_two(
@@ -108,10 +115,11 @@ def refine_from_two(
     """
     descent = _Descent(descriptors, iterations, seed)
     first, others = descent.stages[:1], descent.stages[1:]
-    own = descent.through(first, descent.velocity_of(None), lambda done: progress(0.2 * done))
-    network = descent.through(first, descent.velocity_of(prediction), lambda done: progress(0.2 + 0.2 * done))
+    own = descent.through(first, descent.velocity_of(None), _between(0.0, 0.2, progress))
+    network = descent.through(first, descent.velocity_of(prediction), _between(0.2, 0.4, progress))
     is_used = descent.dissimilarity(network) < (1 - CLEARLY) * descent.dissimilarity(own)
-    velocity = descent.through(others, (own + network) / 2 if is_used else own, lambda done: progress(0.4 + 0.6 * done))
+    begun = (own + network) / 2 if is_used else own
+    velocity = descent.to_the_end(others, begun, _between(0.4, 1.0, progress))
     return descent.result(velocity), is_used
 
 
@@ -171,10 +179,10 @@ def _coarsest(descriptors: Descriptors, points: int = _POINTS_COMPARED) -> _Prob
     return _Problem(descriptors.shrunk(shrink), shrink, points)
 
 
-def _fitting_stages(descriptors: Descriptors) -> tuple[Stage, ...]:
+def _fitting_stages(descriptors: Descriptors, stages: tuple[Stage, ...] = STAGES) -> tuple[Stage, ...]:
     """Return the stages at which the images are not too small, at least the finest."""
     smallest = min(descriptors.shape)
-    return tuple(stage for stage in STAGES if smallest // stage.shrink >= _MINIMUM_SIZE) or STAGES[-1:]
+    return tuple(stage for stage in stages if smallest // stage.shrink >= _MINIMUM_SIZE) or stages[-1:]
 
 
 class _Descent:
@@ -185,6 +193,7 @@ class _Descent:
         self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
         self.stages = _fitting_stages(descriptors)
+        self.further_stages = _fitting_stages(descriptors, FURTHER_STAGES)
         self.coarsest = _coarsest(descriptors)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
@@ -210,13 +219,42 @@ class _Descent:
         is_better = self.dissimilarity(velocity) < self.dissimilarity(still)
         return self.lattice.displacement(velocity if is_better else still)
 
+    @torch.no_grad()
+    def apart(self, one: Tensor, other: Tensor) -> float:
+        """Return how far apart in voxels two velocities displace, on the mean over where the fixed image counts."""
+        problem, lattice = self.coarsest, self.lattice
+        subset = problem.subset(0)
+        weights = lattice.weights(problem.positions(subset))
+        between = lattice.displacement(one, weights) - lattice.displacement(other, weights)
+        return float(_mean(between.norm(dim=1)[0], problem.weight[problem.chosen(subset)]))
+
+    def to_the_end(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
+        """Return the velocity after the last of the stages and, where the pair needs them, further rounds.
+
+        Where a pair lies far apart the finest stage, which is there for the details, still moves much, and a further
+        round finds what the first did not. Who asks for less than `DEFAULT_ITERATIONS` has no time for that.
+        """
+        may_go_on = self.iterations >= DEFAULT_ITERATIONS
+        first = _FIRST_ROUND if may_go_on else 1.0
+        before = self.through(stages[:-1], velocity, _between(0.0, 0.4 * first, progress))
+        velocity = self.through(stages[-1:], before, _between(0.4 * first, first, progress))
+        if may_go_on and self.apart(before, velocity) > _FAR:
+            for done in range(FURTHER_ROUNDS):
+                begin, end = (first + (1 - first) * part / FURTHER_ROUNDS for part in (done, done + 1))
+                before = velocity
+                velocity = self.through(self.further_stages, before, _between(begin, end, progress))
+                if self.apart(before, velocity) < _SETTLED:
+                    break
+        progress(1.0)
+        return velocity
+
     def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
         counts = [max(round(self.iterations * stage.share), 1) for stage in stages]
         for number, (stage, count) in enumerate(zip(stages, counts)):
             problem = _Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, stage.points, self.seed)
-            stepped = _part(progress, sum(counts[:number]), sum(counts))
-            velocity = _descend(problem, self.lattice, velocity, stage, count, stepped)
+            begin, end = (sum(counts[:done]) / sum(counts) for done in (number, number + 1))
+            velocity = _descend(problem, self.lattice, velocity, stage, count, _between(begin, end, progress))
         return velocity
 
 
@@ -240,14 +278,15 @@ def roughness(velocity: Tensor) -> Tensor:
     return squares.sum() - rotation.square().sum() / 3 + BENDING * torch.stack(second).sum()
 
 
-def _part(progress: Callable[[float], None], before: int, total: int) -> Callable[[int], None]:
-    return lambda steps: progress((before + steps) / total)
+def _between(begin: float, end: float, progress: Callable[[float], None]) -> Callable[[float], None]:
+    """Return what tells ``progress`` of a part of the work, from the fraction of that part that is done."""
+    return lambda done: progress(begin + (end - begin) * done)
 
 
 def _descend(
-    problem: _Problem, lattice: Lattice, velocity: Tensor, stage: Stage, count: int, stepped: Callable[[int], None]
+    problem: _Problem, lattice: Lattice, velocity: Tensor, stage: Stage, count: int, progress: Callable[[float], None]
 ) -> Tensor:
-    """Return the velocity after ``count`` steps; ``stepped`` is called with the number of those done.
+    """Return the velocity after ``count`` steps; ``progress`` is called with the fraction of those done.
 
     Steps are Adam's but for one thing: the root mean square of all gradients is added to each one's own, so that a
     control point with nothing to see moves less than one at an edge. That the velocity is a smoothed version of what
@@ -270,7 +309,7 @@ def _descend(
             mean = first / (1 - 0.9 ** (iteration + 1))
             size = (second / (1 - 0.99 ** (iteration + 1))).sqrt()
             parameters -= rate * mean / (size + size.square().mean().sqrt() + 1e-12)
-        stepped(iteration + 1)
+        progress((iteration + 1) / count)
     return interpolate(parameters.detach(), smoothing)
 
 
