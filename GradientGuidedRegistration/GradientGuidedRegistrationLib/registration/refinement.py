@@ -193,7 +193,6 @@ class _Descent:
         self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
         self.stages = _fitting_stages(descriptors)
-        self.further_stages = _fitting_stages(descriptors, FURTHER_STAGES)
         self.coarsest = _coarsest(descriptors)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
@@ -238,13 +237,13 @@ class _Descent:
         first = _FIRST_ROUND if may_go_on else 1.0
         before = self.through(stages[:-1], velocity, _between(0.0, 0.4 * first, progress))
         velocity = self.through(stages[-1:], before, _between(0.4 * first, first, progress))
-        if may_go_on and self.apart(before, velocity) > _FAR:
-            for done in range(FURTHER_ROUNDS):
-                begin, end = (first + (1 - first) * part / FURTHER_ROUNDS for part in (done, done + 1))
-                before = velocity
-                velocity = self.through(self.further_stages, before, _between(begin, end, progress))
-                if self.apart(before, velocity) < _SETTLED:
-                    break
+        further, share = _fitting_stages(self.descriptors, FURTHER_STAGES), (1 - first) / FURTHER_ROUNDS
+        is_far = may_go_on and self.apart(before, velocity) > _FAR
+        for done in range(FURTHER_ROUNDS if is_far else 0):
+            begin = first + share * done
+            before, velocity = velocity, self.through(further, velocity, _between(begin, begin + share, progress))
+            if self.apart(before, velocity) < _SETTLED:
+                break
         progress(1.0)
         return velocity
 
