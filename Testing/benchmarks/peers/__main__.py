@@ -101,7 +101,8 @@ def notes(rows: list[dict], options: argparse.Namespace) -> list[str]:
         "whose time is not in its own, and runs on an isotropic grid over the fixed field of view.",
         "TRE: against the known warp and motion. Patients were not quite aligned as scanned: TRE aligned counts the "
         "rigid alignment that mutual information finds before the warp as part of the truth. TRE own counts all of a "
-        "method's own registration of the pair as scanned as part of it: what it misses of the known warp and motion.",
+        "method's own registration of the pair as scanned as part of it: what it misses of the known warp and motion. "
+        "TRE scanned: what TRE would be if it missed nothing of them, and registered the pair as scanned as it does.",
         f"Threads: {options.threads}.",
     ]
     if len({row["run"] for row in rows} - {None}) > 1:

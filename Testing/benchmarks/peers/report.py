@@ -19,6 +19,7 @@ TABLE = {
     "TRE p95": ("tre_p95_mm", 1, 2),
     "TRE aligned": ("tre_aligned_mm", 1, 2),
     "TRE own": ("tre_own_mm", 1, 2),
+    "TRE scanned": ("tre_scanned_mm", 1, 2),
     "Dice (%)": ("dice", 100, 1),
     "ASD (mm)": ("asd_mm", 1, 2),
     "HD95 (mm)": ("hd95_mm", 1, 2),
