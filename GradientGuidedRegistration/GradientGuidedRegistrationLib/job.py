@@ -130,7 +130,7 @@ def read_names(path: Path) -> dict[int, str]:
         InputError: when it is no such file.
     """
     try:
-        names = json.loads(Path(path).read_text(encoding="utf-8"))
+        names = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return {int(label): str(name) for label, name in names.items()}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None

@@ -55,7 +55,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
     parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")
     parser.add_argument("--batch", metavar="CSV", help="many cases: a table with the columns name, fixed, moving and "
-                        "any of the other inputs; outputs are given once, with {name} in them")  # fmt: skip
+                        "any of the other inputs, as paths relative to its folder; outputs are given once, "
+                        "with {name} in them")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no table")
     return parser.parse_args(arguments)
 
@@ -150,6 +151,9 @@ def _cases(table: Path, options: argparse.Namespace) -> tuple[dict[str, dict[str
         raise InputError(
             f"With --batch, {', '.join(without)} must contain {{name}}, so that no case overwrites another."
         )
+    alone = [f"--{name.replace('_', '-')}" for name in INPUTS if getattr(options, name)]
+    if alone:
+        raise InputError(f"With --batch, inputs are columns of the table, not options: {', '.join(alone)}.")
     columns, rows = read_rows(table, "table of cases")
     wrong = [f"There is no column {name}; found: {', '.join(columns)[:500] or 'none'}."
              for name in ("name", "fixed", "moving") if name not in columns]  # fmt: skip

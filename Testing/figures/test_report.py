@@ -264,6 +264,20 @@ def test_report_without_labels_and_without_quality(tmp_path):
     assert "0.000 %" in text  # nothing folds
 
 
+def test_nothing_of_an_earlier_report_stays(tmp_path):
+    """Its outlines and labels would be taken for those of the new one; what a user keeps there is left alone."""
+    case = make_case()
+    (tmp_path / "labels.csv").write_text("a user's")
+    write_report(case.result, case.fixed, case.moving, tmp_path, render=blank)
+    assert (tmp_path / "labels.csv").read_text() == "a user's"
+    labels = {"fixed_labels": case.fixed_labels, "moving_labels": case.moving_labels}
+    write_report(case.result, case.fixed, case.moving, tmp_path, render=blank, **labels)
+    (tmp_path / "notes.txt").write_text("a user's")
+    write_report(case.result, case.fixed, case.moving, tmp_path, render=blank)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert "notes.txt" in left and "overlay.png" in left and not {"labels.csv", "outlines.png"} & left
+
+
 def test_a_structure_far_off_does_not_press_the_others_flat(tmp_path):
     """A lung of 50 mm before: its bar is cut and numbered, those of 1 to 2 mm fill the plot."""
     case, entries = make_case(), {}

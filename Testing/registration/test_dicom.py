@@ -46,6 +46,26 @@ def refused(folder: Path, *words: str) -> None:
     assert "SECRET" not in told and "\n" not in told
 
 
+def many_slices(path: Path) -> None:
+    """One file of 17 slices, as ITK writes it: it does not say where each of them lies."""
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 200, size=(17, 18, 20)).astype(np.uint8))
+    image.SetMetaData("0010|0010", "SECRET^NAME")
+    sitk.WriteImage(image, str(path))
+
+
+def test_a_file_of_many_slices(tmp_path):
+    many_slices(tmp_path / "all.dcm")
+    refused(tmp_path, "many slices", "all.dcm", "save it as NRRD")
+    many_slices(tmp_path / "more.dcm")
+    with pytest.raises(InputError):
+        read_image(tmp_path)
+
+
+def test_a_file_of_a_series_is_no_volume(tmp_path):
+    stack(tmp_path, EVEN)
+    refused(tmp_path / "003.dcm", "is a DICOM file", "folder")
+
+
 EVEN = [2.5 * k for k in range(17)]
 
 

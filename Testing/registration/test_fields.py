@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GradientGuidedRegistrationLib.evaluation import field_metrics
-from GradientGuidedRegistrationLib.registration.fields import assemble, inverse
+from GradientGuidedRegistrationLib.evaluation import field_metrics, field_transform
+from GradientGuidedRegistrationLib.registration.fields import assemble, continued, inverse
 from GradientGuidedRegistrationLib.registration.grid import Grid
 
 
@@ -86,24 +86,38 @@ def test_images_far_apart_get_no_margin_and_do_not_fold():
     assert field_metrics(field)["folding_percent"] == 0
 
 
+def test_a_field_goes_on_past_its_voxels(grid):
+    """Also inside a chain; other transforms are as they were."""
+    grid, turned = isotropic(grid), rigid(isotropic(grid), 5, (1.0, 2.0, 3.0))
+    vectors = np.full((*grid.shape, 3), (7.0, -8.0, 9.0))
+    field = field_transform(grid.image(vectors))
+    outside = tuple(grid.point(np.array([-9.0, 3.0, grid.size[2] + 8.0])))
+    assert np.allclose(np.subtract(continued(field).TransformPoint(outside), outside), (7, -8, 9), atol=1e-4)
+    chain = continued(sitk.CompositeTransform([turned, field]))
+    assert np.allclose(chain.TransformPoint(outside), turned.TransformPoint(np.add(outside, (7, -8, 9))), atol=1e-4)
+    assert continued(turned) is turned
+
+
 NEAR, FAR = (4.0, -3.0, 2.0), (500.0, -300.0, 200.0)
 
 
 @pytest.mark.parametrize(
-    ("kind", "shift"), [("rigid", NEAR), ("rigid", FAR), ("initial", NEAR), ("initial", FAR), ("field", NEAR)]
+    ("kind", "shift"),
+    [("rigid", NEAR), ("rigid", FAR), ("initial", NEAR), ("initial", FAR), ("field", NEAR), ("field", FAR)],
 )
 def test_inverse_undoes_the_field_everywhere(grid, kind, shift):
     """Also where the images lie far apart, and where the linear part goes with an initial transform.
 
-    An initial transform that is a field has no inverse of its own: that of the whole is looked for on its own grid.
+    An initial transform that is a field has no inverse of its own; here it bends and shifts, and another turns it.
     """
     grid = isotropic(grid)
     linear = rigid(grid, 3, shift)
     if kind == "initial":
         linear = sitk.CompositeTransform([sitk.TranslationTransform(3, (5.0, 6.0, 7.0)), linear])
     elif kind == "field":
-        still = grid.padded(8).image(np.zeros((*grid.padded(8).shape, 3)))
-        linear = sitk.CompositeTransform([sitk.DisplacementFieldTransform(still), linear])
+        wide = grid.padded(8)
+        bent = wide.vectors_to_lps(bump(wide, 1.0)) + np.array(shift)
+        linear = sitk.CompositeTransform([rigid(grid, 3, NEAR), field_transform(wide.image(bent))])
     displacement = bump(grid, 1.0)
     field = assemble(grid, displacement, linear)
     inverted, residual = inverse(field, grid, displacement, linear)

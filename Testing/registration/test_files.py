@@ -84,6 +84,20 @@ def test_truncated_files(tmp_path, image, suffix, part):
     refused("cannot be read", files.read_image, path)
 
 
+@pytest.mark.parametrize("suffix", [".img", ".gipl", ".vtk", ".tif"])
+def test_other_types_are_not_read(tmp_path, image, suffix):
+    """What ITK makes of a damaged one, nobody checks."""
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(tmp_path / f"image{suffix}"))
+    refused("no image file that can be read", files.read_image, tmp_path / f"image{suffix}")
+
+
+def test_a_file_that_is_there_is_not_called_missing(tmp_path, image):
+    path = tmp_path / "cut.mha"
+    sitk.WriteImage(image, str(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    refused("not completely copied", files.read_image, path)
+
+
 def test_truncated_data_in_a_sound_gzip(tmp_path, image):
     path = tmp_path / "cut.nii.gz"
     files.write_image(image, path)

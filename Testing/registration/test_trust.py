@@ -16,9 +16,12 @@ def held(grid, rise=0.1) -> Held:
     return Held(rise * np.ones((3, *grid.shape), np.float32), ones, ones > 0, grid)
 
 
-def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0) -> dict:
+def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0, thickness=60, inverse=0.1) -> dict:
     information = {"before": before, "linear": linear, "after": after}
-    return {"mutual_information": information, "overlap": overlap, "folding_percent": folding}
+    return {
+        "mutual_information": information, "overlap": overlap, "folding_percent": folding,
+        "working_grid": {"size": [80, 70, thickness // 2], "spacing_mm": 2.0}, "inverse_residual_mm": {"p99": inverse},
+    }  # fmt: skip
 
 
 def verdict(grid, information=0.4, **figures) -> tuple[str, str]:
@@ -59,6 +62,10 @@ def test_verdicts(grid):
     assert word == "check" and "30 %" in reasons
     word, reasons = verdict(grid, folding=0.5)
     assert word == "check" and "folds in 0.50 %" in reasons
+    word, reasons = verdict(grid, thickness=8)
+    assert word == "check" and "8 mm along one axis" in reasons
+    word, reasons = verdict(grid, inverse=2.5)
+    assert word == "check" and "inverse field is off by 2.5 mm" in reasons
 
 
 def test_without_overlap(grid):

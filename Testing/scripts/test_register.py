@@ -261,6 +261,13 @@ def test_batch_outputs_need_a_name(register_main, capsys, tmp_path):
     refused(register_main, capsys, ["--batch", str(tmp_path / "cases.csv"), "--metrics", "m.json"], "{name}")
 
 
+def test_batch_inputs_are_columns(register_main, capsys, tmp_path):
+    """Else a mask that was asked for would be left out without a word."""
+    (tmp_path / "cases.csv").write_text("name,fixed,moving\na,f,m\n")
+    command = ["--batch", str(tmp_path / "cases.csv"), "--fixed-mask", "mask.nrrd", "--label-names", "names.json"]
+    refused(register_main, capsys, command, "columns of the table", "--fixed-mask, --label-names")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_interruption_is_one_line_and_leaves_nothing(case, tmp_path, scripts, number):

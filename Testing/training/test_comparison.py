@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scipy import stats
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.registration.files import write_image
+from GradientGuidedRegistrationLib.registration.files import read_labels, write_image
 from GradientGuidedRegistrationLib.registration.grid import covering_grid
 from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
 from GradientGuidedRegistrationLib.training.comparison.cases import cases
@@ -176,3 +176,26 @@ def test_own_pairs_need_segmentations(tmp_path: Path) -> None:
         (tmp_path / "a" / f"{name}.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="there are none for a"):
         evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path))
+
+
+def test_all_that_is_wrong_with_own_pairs_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    for name in "abc":
+        own_pair(tmp_path / "data" / name, {1: 1, 2: 2})
+    damaged = tmp_path / "data" / "b" / "moving.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    labels = tmp_path / "data" / "c" / "moving_labels.nii.gz"
+    write_image(read_labels(labels) == 1, labels)
+    with pytest.raises(InputError) as error:
+        evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path / "data", rows=("Moving",)))
+    told = str(error.value)
+    assert "- b: The moving image" in told and str(damaged) in told and "- c: The segmentations have" in told
+    assert "a:" not in told.replace("data", "") and not (tmp_path / "out").exists()
+
+
+def test_organs_that_no_case_has_are_named(tmp_path: Path) -> None:
+    own_pair(tmp_path / "data" / "a", {1: 1, 2: 2})
+    settings = {"data": tmp_path / "data", "rows": ("Moving",)}
+    table = evaluate(EvaluationSettings(tmp_path / "one", organs=("label 2", "label 9"), **settings))
+    assert table.organs == ["label 2"] and "label 9: no case has such a label" in table.text()
+    table = evaluate(EvaluationSettings(tmp_path / "all", organs=("liver",), **settings))
+    assert table.organs == ["label 1", "label 2"]

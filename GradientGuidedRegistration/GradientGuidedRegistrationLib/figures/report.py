@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..registration.result import Result
 
 REPORT_NAME = "report.html"
+_OF_LABELS = ("outlines.png", "labels.csv")  # only where there are any
 
 
 def write_report(
@@ -43,6 +44,8 @@ def write_report(
 ) -> Path:
     """Write `report.html`, its pictures as PNG files and, if there are labels, `labels.csv` into `directory`.
 
+    The files of an earlier report that was there are replaced, or removed.
+
     Args:
         result: outcome of the registration; verdict and reasons are taken from `result.quality` if it has them.
         fixed, moving: the images, LPS. Nothing is taken from their headers: no names of patients.
@@ -56,6 +59,7 @@ def write_report(
         The HTML file.
     """
     directory = Path(directory)
+    earlier = _OF_LABELS if (directory / REPORT_NAME).is_file() else ()
     metrics = dict(metrics or {})
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
@@ -89,7 +93,10 @@ def write_report(
         f'<div class="plots">{_jacobian_plot(jacobian, region)}</div>',
         *_made(result),
     ]
-    return write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
+    report = write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
+    for name in set(earlier) - {file.name for file in pictures} - ({"labels.csv"} if rows else set()):
+        (directory / name).unlink(missing_ok=True)
+    return report
 
 
 def _verdict(quality: Mapping[str, Any]) -> str:

@@ -31,11 +31,10 @@ class _Slice:
 def series_files(folder: Path, role: str) -> list[str]:
     """Return the files of the one series in a folder in the order of their slices, after a look at each of them.
 
-    A single file, which may hold all slices, is left to ITK.
-
     Raises:
-        InputError: no series or several; slices without a place, of several sizes or directions, twice in one place, at
-            uneven distances, or shifted against each other as with a tilted gantry. No message holds a patient's data.
+        InputError: no series or several; a file of many slices, of whose places ITK says nothing; slices without a
+            place, of several sizes or directions, twice in one place, at uneven distances, or shifted against each
+            other as with a tilted gantry. No message holds a patient's data.
         RuntimeError: ITK cannot read a file.
     """
     name = f"{role} folder {folder}"
@@ -46,8 +45,7 @@ def series_files(folder: Path, role: str) -> list[str]:
     if len(series) > 1:
         listed = ", ".join(f"{uid} ({len(found)} files)" for uid, found in zip(series, files))
         raise InputError(f"The {name} holds {len(series)} DICOM series: {listed}; leave one in it.")
-    if len(files[0]) > 1:
-        _check_stack([_slice(file, name) for file in files[0]], name)
+    _check_stack([_slice(file, name) for file in files[0]], name)
     return files[0]
 
 
@@ -56,6 +54,9 @@ def _slice(file: str, name: str) -> _Slice:
     reader.SetFileName(file)
     reader.SetImageIO("GDCMImageIO")
     reader.ReadImageInformation()
+    if len(reader.GetSize()) > 2 and reader.GetSize()[2] > 1:
+        raise InputError(f"The {name} holds a file of many slices ({Path(file).name}), whose places are not known; "
+                         "load it in Slicer's module DICOM and save it as NRRD.")  # fmt: skip
     numbers = []
     for key, count in ((_POSITION, 3), (_ORIENTATION, 6)):
         text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
@@ -75,8 +76,6 @@ def _slice(file: str, name: str) -> _Slice:
 def _check_stack(slices: list[_Slice], name: str) -> None:
     """Raise `InputError` unless the slices are one even stack."""
     first = slices[0]
-    if any(len(s.size) > 2 and s.size[2] > 1 for s in slices):
-        raise InputError(f"The {name} holds several files of many slices each; leave one in it.")
     _check_same((" x ".join(map(str, s.size[:2])) for s in slices), slices, f"The {name} has slices of several sizes")
     _check_same(
         (" x ".join(f"{mm:.4g}" for mm in s.spacing) + " mm" for s in slices),

@@ -9,7 +9,27 @@ from ..evaluation import field_transform
 from .grid import MAXIMUM_VOXELS, Grid
 
 _POLISHING = 2
+_CONTINUED_MM = 30.0
 _SLOPE = 1.3  # the margin is this much wider than the field at its border is long, so that fading out does not fold
+
+
+def continued(transform: sitk.Transform) -> sitk.Transform:
+    """Return a point transform whose displacement fields go on with their border values for 30 mm, as VTK has them.
+
+    To ITK a field ends at its outermost voxels' centres. A working grid reaches past those of a field that lies on the
+    voxels of the fixed image, and a displacement that ends there in one step tears the image.
+    """
+    if transform.GetName() == "CompositeTransform":
+        whole = sitk.CompositeTransform(transform)
+        return sitk.CompositeTransform(
+            [continued(whole.GetNthTransform(n)) for n in range(whole.GetNumberOfTransforms())]
+        )
+    if transform.GetName() != "DisplacementFieldTransform":
+        return transform
+    grid = Grid.of(sitk.DisplacementFieldTransform(transform).GetDisplacementField())
+    margin = int(np.ceil(_CONTINUED_MM / min(grid.spacing)))
+    vectors = np.pad(_sampled(transform, grid), [(margin, margin)] * 3 + [(0, 0)], mode="edge")
+    return field_transform(grid.padded(margin).image(vectors))
 
 
 def assemble(
@@ -44,8 +64,9 @@ def inverse(
 ) -> tuple[sitk.Image, dict[str, float]]:
     """Return the inverse of an assembled field, and how far it is from being one.
 
-    The deformable part is inverted where it lives, the linear part exactly and wherever it leads. A linear part that
-    has no inverse of its own, an initial transform that is a field itself, is inverted together with the other.
+    The deformable part is inverted where it lives, the linear part exactly and wherever it leads. Of a linear part that
+    has no inverse of its own, an initial transform that is a field itself, the nearest affine one is inverted so, and
+    what it has beside it together with the deformable part.
 
     Args:
         field: the field u, vector image, LPS mm.
@@ -63,11 +84,13 @@ def inverse(
 
     try:
         back = linear.GetInverse()
-        part = assemble(grid, displacement, sitk.Transform(3, sitk.sitkIdentity), field_of_view)
-        around = Grid.of(part).moved(linear)
     except RuntimeError:
-        part, back, around = field, sitk.Transform(3, sitk.sitkIdentity), Grid.of(field)
-    own = Grid.of(part)
+        linear = _nearest_affine(field, grid)
+        back = linear.GetInverse()
+        beside = _sampled(sitk.CompositeTransform([back, field_transform(field)]), grid)
+        displacement = grid.vectors_from_lps(beside)
+    part = assemble(grid, displacement, sitk.Transform(3, sitk.sitkIdentity), field_of_view)
+    own, around = Grid.of(part), Grid.of(part).moved(linear)
     voxels = own.vectors_from_lps(sitk.GetArrayViewFromImage(part))
     tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
     inverted = invert(tensor, iterations=iterations, tolerance=0.01)[0][0].numpy()
@@ -90,6 +113,20 @@ def inverse(
         "max": float(residual.max()),
     }
     return result, figures
+
+
+def _nearest_affine(field: sitk.Image, grid: Grid) -> sitk.AffineTransform:
+    """Return the affine point transform that is nearest to a field in the least-squares sense, at points of a grid."""
+    sparse = grid.every(max(min(grid.size) // 16, 1), 0)
+    away = _sampled(field_transform(field), sparse).reshape(-1, 3).astype(np.float64)
+    indices = np.indices(sparse.shape)[::-1].reshape(3, -1).T
+    points = np.array(sparse.origin) + (indices * sparse.spacing) @ sparse.axes.T - grid.center
+    solved = np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), points + away, rcond=None)[0]
+    affine = sitk.AffineTransform(3)
+    affine.SetCenter(grid.center.tolist())
+    affine.SetMatrix(solved[:3].T.ravel().tolist())
+    affine.SetTranslation(solved[3].tolist())
+    return affine
 
 
 def _sampled(transform: sitk.Transform, grid: Grid) -> np.ndarray:

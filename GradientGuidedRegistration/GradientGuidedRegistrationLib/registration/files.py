@@ -231,7 +231,10 @@ def _read(path: Path, role: str) -> sitk.Image:
         check_header(path, role)
         image = sitk.ReadImage(str(path))
     except (RuntimeError, OSError) as error:
-        raise InputError(f"The {role} {path} cannot be read as an image: {reason(error)}") from None
+        why = reason(error)
+        if "No such file" in why:  # what MetaImage says where its voxels end too soon
+            why = "it is damaged or not completely copied, or refers to another file that is missing"
+        raise InputError(f"The {role} {path} cannot be read as an image: {why}") from None
     if _stamp(path) != before:
         raise InputError(f"The {role} {path} was changed while it was read; try again when it is complete.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:

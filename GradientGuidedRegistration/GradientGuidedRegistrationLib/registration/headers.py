@@ -36,6 +36,8 @@ _PARAMETERS = {  # how many numbers a transform has; the others are counted by I
     "VersorRigid3DTransform": 6,
     "VersorTransform": 3,
 }
+_IMAGE_IOS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
+_PAIRED = (".hdr", ".img", ".img.gz")  # NIfTI in two files, which are not looked at
 _SMALLEST_MM, _LARGEST_MM = 1e-3, 1e3  # of a voxel
 _FARTHEST_MM = 1e6  # of the origin
 _SMALLEST_SCALE = 1e-3  # that a transform may have in any direction
@@ -43,7 +45,8 @@ _PERPENDICULAR = 1e-3  # cosine of the angle between two axes
 
 
 def check_header(path: Path, role: str) -> None:
-    """Raise InputError when a file refers to other files, or claims more voxels than it can hold.
+    """Raise InputError when a file is of another type than those read here, refers to other files where its type does
+    not, or claims more voxels than it can hold.
 
     NRRD and MetaImage headers may name a file with the voxels, anywhere; in the single-file types .nrrd and .mha that
     is refused. A claim of billions of voxels would fill the memory before the reading fails.
@@ -62,8 +65,15 @@ def check_header(path: Path, role: str) -> None:
             raise InputError(f"The {role} {path} has voxels of zero or negative size; its header is damaged.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    if not reader.GetImageIOFromFileName(str(path)):
-        raise InputError(f"The {role} {path} is no image file that can be read; give NIfTI, NRRD or MetaImage.")
+    kind = reader.GetImageIOFromFileName(str(path))
+    if kind == "GDCMImageIO":
+        raise InputError(
+            f"The {role} {path} is a DICOM file; give the folder with all files of its series, and no other."
+        )
+    if kind not in _IMAGE_IOS or path.name.lower().endswith(_PAIRED):
+        raise InputError(
+            f"The {role} {path} is no image file that can be read; give NIfTI (.nii, .nii.gz), NRRD or MetaImage."
+        )
     reader.ReadImageInformation()
     voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
     if voxels > _MOST_COMPRESSION * path.stat().st_size:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from . import linear as linear_alignment
 from .device import pick_device
-from .fields import assemble, inverse
+from .fields import assemble, continued, inverse
 from .files import check_content, check_volume
 from .grid import Grid, antialiased, in_patient_order, smoothed, working_grid
 from .intensity import Normalized, normalize
@@ -58,7 +58,7 @@ def register(
         fixed, moving: scalar 3-D images in LPS mm, of any orientation, spacing, handedness and field of view.
         settings: see `Settings`.
         fixed_mask, moving_mask: non-zero where the image counts, on any grid.
-        initial_transform: fixed-to-moving point transform (LPS mm) to start from.
+        initial_transform: fixed-to-moving point transform (LPS mm) to start from, see `fields.continued`.
         progress: called as ``progress(step, fraction)`` with the fraction of the whole work done; may raise
             `Cancelled`.
 
@@ -77,6 +77,7 @@ def register(
         grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid, refined=settings.is_refined)
         normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
         normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
+        initial_transform = continued(initial_transform) if initial_transform is not None else None
     with run.step("align"):
         linear = linear_alignment.align(
             normalized_fixed, normalized_moving, settings.initialization, initial_transform, settings.seed,

@@ -24,6 +24,8 @@ LARGE_MM = 5.0
 _LARGE_SHARE = 0.1  # of the overlap that may expect a large error in a good registration
 _OVERLAP = 0.5  # of the fixed field of view
 _FOLDING_PERCENT = 0.1
+_INVERSE_MM = 1.0  # at the 99th percentile
+_THIN_MM = 20.0  # of the fixed field of view: between so few structures an alignment slides
 _LEAST_RISE = 0.005  # what is less tells as little
 # log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _SIMILARITY log(information + 0.02)
 _CONSTANT, _DOUBT, _SIMILARITY = -2.76, 0.37, -1.98
@@ -74,7 +76,8 @@ def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]
     Args:
         error: the expected error in mm.
         held: what it was reckoned from; tissue that both images show counts.
-        quality: figures of the registration: "mutual_information", "overlap" and "folding_percent".
+        quality: figures of the registration: "mutual_information", "overlap", "folding_percent", "working_grid" and,
+            where there is an inverse, "inverse_residual_mm".
     """
     inside = sitk.GetArrayViewFromImage(error)[(held.weight > 0.5) & held.tissue]
     if inside.size == 0:
@@ -96,6 +99,13 @@ def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]
         check.append(f"The moving image covers {100 * overlap:.0f} % of the fixed image's field of view only.")
     if quality["folding_percent"] > _FOLDING_PERCENT:
         check.append(f"The deformation folds in {quality['folding_percent']:.2f} % of the field of view.")
+    grid = quality["working_grid"]
+    thickness = min(grid["size"]) * grid["spacing_mm"]
+    if thickness < _THIN_MM:
+        check.append(f"The fixed image shows {thickness:.0f} mm along one axis only: too little to be sure of.")
+    inverse = quality.get("inverse_residual_mm", {"p99": 0.0})["p99"]
+    if inverse > _INVERSE_MM:
+        check.append(f"The inverse field is off by {inverse:.1f} mm in places.")
     if poor:
         return "poor", poor + check
     return ("check", check) if check else ("good", [f"{size}; nothing speaks against it."])

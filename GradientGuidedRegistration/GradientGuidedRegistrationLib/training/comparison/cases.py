@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import SimpleITK as sitk
 
 from ...errors import InputError
+from ..case_table import CaseFiles, read_cases
 from .settings import EvaluationSettings
 
 
@@ -48,9 +49,7 @@ def cases(settings: EvaluationSettings) -> Iterator[LabelledPair]:
         yield LabelledPair(f"phantom {seed}", fixed, moving, fixed_labels, moving_labels, scored, images["field"])
 
 
-def _own_cases(settings: EvaluationSettings) -> list:
-    from ..case_table import read_cases
-
+def _own_cases(settings: EvaluationSettings) -> list[CaseFiles]:
     assert settings.data is not None
     found = read_cases(settings.data)
     chosen = [case for case in found if case.split == "test"] or found
@@ -61,18 +60,33 @@ def _own_cases(settings: EvaluationSettings) -> list:
 
 
 def _own_pairs(settings: EvaluationSettings) -> Iterator[LabelledPair]:
+    """Read the pairs one by one, after all of them were read once: what is wrong is told before hours of work."""
+    chosen, wrong = _own_cases(settings), []
+    for case in chosen:
+        try:
+            _own_pair(case)
+        except InputError as error:
+            wrong.append(f"{case.name}: {error}")
+    if wrong:
+        raise InputError("\n- ".join([f"The data {settings.data} cannot be used; nothing was done:", *wrong]))
+    yield from map(_own_pair, chosen)
+
+
+def _own_pair(case: CaseFiles) -> LabelledPair:
     from ...evaluation import labels_on_grid
     from ...evaluation.tables import label_values
-    from ...registration.files import read_image, read_labels
+    from ...registration.files import check_content, read_image, read_labels
 
-    for case in _own_cases(settings):
-        fixed_labels, moving_labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
-        values = [label_values(labels) for labels in (fixed_labels, moving_labels)]
-        if values[0] != values[1]:
-            raise InputError(
-                f"{case.name}: the segmentations have different labels, {values[0]} and {values[1]}; use the same "
-                "values in both."
-            )
-        names = {value: f"label {value}" for value in values[0]}
-        fixed, moving = read_image(case.fixed), read_image(case.moving)
-        yield LabelledPair(case.name, fixed, moving, labels_on_grid(fixed_labels, fixed), moving_labels, names)
+    fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
+    check_content(fixed, f"fixed image {case.fixed}")
+    check_content(moving, f"moving image {case.moving}")
+    assert case.fixed_labels is not None and case.moving_labels is not None  # see _own_cases
+    fixed_labels = read_labels(case.fixed_labels, "fixed segmentation")
+    moving_labels = read_labels(case.moving_labels, "moving segmentation")
+    values = [label_values(labels) for labels in (fixed_labels, moving_labels)]
+    if values[0] != values[1]:
+        raise InputError(
+            f"The segmentations have different labels, {values[0]} and {values[1]}; use the same values in both."
+        )
+    names = {value: f"label {value}" for value in values[0]}
+    return LabelledPair(case.name, fixed, moving, labels_on_grid(fixed_labels, fixed), moving_labels, names)

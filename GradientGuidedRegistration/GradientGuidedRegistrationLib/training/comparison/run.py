@@ -51,7 +51,10 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
         if not rows:
             raise InputError(f"No row can be computed: {'; '.join(f'{n}: {why}' for n, why in missing.items())}.")
         label_names |= pair.label_names
-        table = Table(rows, settings.organs or [label_names[value] for value in sorted(label_names)], missing)
+        names = [label_names[value] for value in sorted(label_names)]
+        unknown = {organ: "no case has such a label" for organ in settings.organs if organ not in names}
+        organs = [organ for organ in settings.organs if organ in names] or names
+        table = Table(rows, organs, missing | unknown)
         table.write(settings.output)
     assert table is not None
     return table
