@@ -14,6 +14,7 @@ from scipy import stats
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration.files import read_labels, write_image
 from GradientGuidedRegistrationLib.registration.grid import covering_grid
+from GradientGuidedRegistrationLib.registration.models import MODELS
 from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
 from GradientGuidedRegistrationLib.training.comparison.cases import cases
 from GradientGuidedRegistrationLib.training.comparison.measure import measure
@@ -199,3 +200,31 @@ def test_organs_that_no_case_has_are_named(tmp_path: Path) -> None:
     assert table.organs == ["label 2"] and "label 9: no case has such a label" in table.text()
     table = evaluate(EvaluationSettings(tmp_path / "all", organs=("liver",), **settings))
     assert table.organs == ["label 1", "label 2"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "compared"),
+    [(("training", "validation", "test"), ["line 4"]), (("training", "validation", ""), ["line 3", "line 4"]),
+     (("", "", ""), ["line 2", "line 3", "line 4"])],
+)  # fmt: skip
+def test_pairs_for_training_are_not_compared(tmp_path: Path, splits, compared) -> None:
+    own_pair(tmp_path / "a", {1: 1, 2: 2})
+    names = ("fixed", "moving", "fixed_labels", "moving_labels")
+    for copy in "bc":
+        (tmp_path / copy).symlink_to(tmp_path / "a")
+    rows = [",".join([*(f"{where}/{name}.nii.gz" for name in names), split]) for where, split in zip("abc", splits)]
+    (tmp_path / "pairs.csv").write_text("\n".join([",".join(names) + ",split", *rows]))
+    settings = EvaluationSettings(tmp_path / "out", data=tmp_path / "pairs.csv", rows=("Moving",))
+    assert evaluate(settings).cases == compared
+
+
+def test_pairs_that_are_all_for_training_are_refused(tmp_path: Path) -> None:
+    own_pair(tmp_path / "training" / "a", {1: 1, 2: 2})
+    with pytest.raises(InputError, match="are for training"):
+        evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path, rows=("Moving",)))
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "gated.pt").write_bytes((MODELS / "vm.pt").read_bytes())
+    with pytest.raises(InputError, match="holds weights of the network 'vm', not of 'gated'"):
+        evaluate(EvaluationSettings(tmp_path / "out", rows=("Ours(gated)",), weights=tmp_path, **SMALL))

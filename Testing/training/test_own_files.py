@@ -204,6 +204,20 @@ def table(path: Path, *rows: str, columns: str = "fixed,moving,split,name") -> P
     return path / "pairs.csv"
 
 
+def test_what_would_be_left_out_without_a_word_is_refused(tmp_path: Path) -> None:
+    """A column that is misspelt, a cell too many, an image with itself, a folder of other names."""
+    with pytest.raises(InputError) as error:
+        read_cases(table(tmp_path, "a,b,training", "c,c,training", "e,f,test,x", columns="fixed,moving,Split"))
+    for words in ("unknown column Split; known are fixed,", "line 3: fixed and moving are the same file",
+                  "line 4: more cells"):  # fmt: skip
+        assert words in str(error.value)
+    for name in ("p0/fixed.nii", "p0/moving.nii", "p1/t1.nii", "p1/ct1.nii", "notes/read.txt"):
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).touch()
+    with pytest.raises(InputError, match=r"p1: no file is named fixed\.\* or moving\.\*; found: ct1.nii, t1.nii$"):
+        read_cases(tmp_path / "folder")
+
+
 def test_every_misspelt_split_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 3: split 'train' is not one of training.*\n.*line 4: split 'Test'"):
         read_cases(table(tmp_path, "a,b,training,", "c,d,train,", "e,f,Test,"))

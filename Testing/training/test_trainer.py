@@ -139,6 +139,26 @@ def test_loss_that_is_not_finite_stops_with_step_and_case(small, monkeypatch) ->
     assert all(torch.isfinite(value).all() for value in stored["network"].values())
 
 
+def test_a_network_that_breaks_is_not_written(small, monkeypatch) -> None:
+    """A gradient can be NaN where the loss is finite: the last good checkpoint and weights stay."""
+    step = torch.optim.Adam.step
+
+    def broken(self, *arguments, **options):
+        step(self, *arguments, **options)
+        parameter = self.param_groups[0]["params"][0]
+        if self.state[parameter]["step"] == 5:
+            parameter.fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", torch.no_grad()(broken))
+    settings = small(steps=5)
+    with pytest.raises(InputError, match="not finite any more after step 5"):
+        train(settings)
+    stored = torch.load(settings.output / checkpoint.NAME, weights_only=True)
+    assert stored["step"] == 3
+    assert all(value.isfinite().all() for value in stored["network"].values())
+    assert describe(settings.output / "last.pt").metadata["steps"] == 3
+
+
 def test_full_disk_leaves_the_old_checkpoint(small, monkeypatch) -> None:
     settings = small(steps=3)
     train(settings)

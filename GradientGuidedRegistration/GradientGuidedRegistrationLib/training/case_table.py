@@ -25,7 +25,10 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one pair. Segmentations are there for both images or for none; no two pairs have one name."""
+    """The files of one pair. Segmentations are there for both images or for none; no two pairs have one name.
+
+    `split_given` says whether the table or the folder names the split.
+    """
 
     name: str
     fixed: Path
@@ -33,6 +36,7 @@ class CaseFiles:
     fixed_labels: Path | None = None
     moving_labels: Path | None = None
     split: str = "training"
+    split_given: bool = False
 
 
 def read_cases(data: Path) -> list[CaseFiles]:
@@ -83,6 +87,10 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
         found = ", ".join(column[:40] for column in columns[:40]) or "none"
         return [], [f"column {name} is missing (columns found: {found})" for name in missing]
     cases, wrong = [], []
+    unknown = [column[:40] for column in columns if column not in COLUMNS + OPTIONAL_COLUMNS]
+    if unknown:
+        known = ", ".join(COLUMNS + OPTIONAL_COLUMNS)
+        wrong.append(f"unknown column {', '.join(unknown[:40])}; known are {known}")
     lines: dict[object, int] = {}  # where a name and where a pair of files was first seen
     for number, row in enumerate(rows, start=2):
         where, files = f"line {number}", {}
@@ -93,6 +101,10 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
                 if not os.path.exists(files[role]):
                     wrong.append(f"{where}: {role} {values[role]:.200} does not exist")
         wrong += _incomplete(where, files)
+        if None in row:
+            wrong.append(f"{where}: more cells than the header has columns")
+        if "fixed" in files and files["fixed"] == files.get("moving"):
+            wrong.append(f"{where}: fixed and moving are the same file")
         split = values["split"]
         if split and split not in SPLITS:
             wrong.append(f"{where}: split {split!r:.200} is not one of {', '.join(SPLITS)}")
@@ -105,7 +117,9 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
     if wrong:
         return [], wrong
     keys = [key for *_, key in cases]
-    return _with_splits([CaseFiles(name, split=split, **files) for name, files, split, _ in cases], keys), []
+    return _with_splits(
+        [CaseFiles(name, split=split, split_given=bool(split), **files) for name, files, split, _ in cases], keys
+    ), []
 
 
 def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
@@ -122,12 +136,15 @@ def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
                     wrong.append(f"{case.name}: several files for {role}: {', '.join(p.name for p in found)}")
                 if found:
                     files[role] = found[0]
+            images = [p.name for p in sorted(case.iterdir()) if p.name.lower().endswith(_SUFFIXES)]
+            if not files and images:
+                wrong.append(f"{case.name}: no file is named fixed.* or moving.*; found: {', '.join(images)[:200]}")
             if not files:
                 continue
             problems = _incomplete(case.name, files)
             wrong += problems
             if not problems:
-                cases.append(CaseFiles(case.name, split=split, **files))
+                cases.append(CaseFiles(case.name, split=split, split_given=bool(split), **files))
     counts = Counter(case.name for case in cases)
     cases = _with_splits(cases, [case.name for case in cases])
     return [replace(c, name=f"{c.split}/{c.name}") if counts[c.name] > 1 else c for c in cases], wrong

@@ -229,7 +229,8 @@ class Trainer:
                 good = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint yet"
                 raise InputError(
                     f"The loss is not finite at step {step} (case {', '.join(cases)}): {numbers}. Training stopped; "
-                    f"{good}. Lower the learning rate or look at that case."
+                    f"{good}. Look at that case, or start a new run with a lower --learning-rate, with --weights from "
+                    "best.pt or last.pt of this one."
                 )
             rows.append({"step": step, **numbers, "learning_rate": rate})
         if not rows or not self.processes.leads:
@@ -282,7 +283,12 @@ class Trainer:
         self.processes.wait()
 
     def _write(self) -> None:
-        """Write the last whole step down, as a checkpoint and as weights."""
+        """Write the last whole step down, as a checkpoint and as weights, unless it broke the network."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise InputError(
+                f"The network is not finite any more after step {self.step}; what was written before is kept. Start a "
+                "new run with a lower --learning-rate, with --weights from best.pt or last.pt of this one."
+            )
         checkpoint.save(
             self.folder,
             {
@@ -318,9 +324,10 @@ class Trainer:
         }
         try:
             save_weights(network, self.folder / name, metadata)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the latter from PyTorch, where the disk is full
             raise InputError(
-                f"The weights {self.folder / name} could not be written ({error}); the checkpoint is intact."
+                f"The weights {self.folder / name} could not be written ({error}); a checkpoint that is there is "
+                "intact. Free space."
             ) from error
 
     def _restore(self, stored: dict) -> None:

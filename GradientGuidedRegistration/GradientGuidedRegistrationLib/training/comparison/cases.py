@@ -52,7 +52,10 @@ def cases(settings: EvaluationSettings) -> Iterator[LabelledPair]:
 def _own_cases(settings: EvaluationSettings) -> list[CaseFiles]:
     assert settings.data is not None
     found = read_cases(settings.data)
-    chosen = [case for case in found if case.split == "test"] or found
+    chosen = [case for case in found if case.split == "test"]
+    chosen = chosen or [case for case in found if case.split != "training" or not case.split_given]
+    if not chosen:
+        raise InputError(f"All pairs of {settings.data} are for training; give those to compare on the split 'test'.")
     bare = [case.name for case in chosen if case.fixed_labels is None]
     if bare:
         raise InputError(f"A comparison needs segmentations; there are none for {', '.join(bare)}.")

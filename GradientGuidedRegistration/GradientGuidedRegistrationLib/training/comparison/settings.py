@@ -16,7 +16,7 @@ class EvaluationSettings:
     Attributes:
         output: folder for table.txt, table.csv, measures.csv and table.svg.
         data: folder or CSV of own pairs with segmentations (see `case_table.read_cases`; those of the split "test", or
-            all if there are none); None takes held-out phantoms.
+            if there are none, all that are not said to be for training); None takes held-out phantoms.
         cases, first_seed, shape, spacing, strength: how many phantoms, their first number (below 900000: never trained
             on), their size (D, H, W), voxel size in mm and the factor on their deformation.
         rows: names of the methods, see `methods.ROWS`; empty for all.

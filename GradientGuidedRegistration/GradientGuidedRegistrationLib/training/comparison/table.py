@@ -64,7 +64,8 @@ class Table:
             cells = [str(row["method"])]
             for heading in self.columns():
                 mean, sd = row[heading], row[f"{heading} s.d."]
-                cells.append("–" if mean is None else f"{mean:.2f} ± {sd:.2f}")
+                spread = f" ± {sd:.2f}" if len(self.cases) > 1 and mean is not None else ""
+                cells.append("–" if mean is None else f"{mean:.2f}{spread}")
             lines.append([*cells, "" if row["p"] is None else f"{row['p']:.3f}"])
         widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
         rendered = []
@@ -74,6 +75,8 @@ class Table:
         notes = [
             f"{len(self.cases)} cases: {', '.join(self.cases)}. Mean ± standard deviation. "
             f"p: sign-flip permutation test of the mean Dice against {self.methods[-1]}, two-sided."
+            if len(self.cases) > 1
+            else f"1 case: {self.cases[0]}."
         ]
         unused = {method: self.values(method, "", "used").count(0) for method in self.methods}
         if any(unused.values()):
