@@ -321,6 +321,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
                 setattr(parameters, first, b)
                 setattr(parameters, second, a)
             parameters.movingSegmentation = parameters.initialTransform = None
+            parameters.transform = parameters.inverseTransform = parameters.warpedVolume = None
 
     def missing(self) -> str:
         """What keeps the button disabled, as a sentence."""

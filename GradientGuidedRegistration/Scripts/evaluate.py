@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         default="none",
         help="linear alignment first; none if left out, since phantoms lie aligned",
     )
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    p.add_argument("--device", default="auto", help="auto (CUDA if there is one, else the CPU), cpu, cuda or mps")
     p.add_argument("--quiet", action="store_true", help="no progress")
     return p
 

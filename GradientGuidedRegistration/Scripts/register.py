@@ -48,12 +48,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
                         help="refinement iterations (30), or 0 for none; from 30 on, a pair that lies far apart is "
                         "gone over up to three more times")  # fmt: skip
     parser.add_argument("--spacing", type=float, metavar="MM",
-                        help="working spacing; by default 2 mm, less for a small field of view")  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+                        help="working spacing; by default 2 mm, less for a small field of view, more for a coarse or "
+                        "very large image")  # fmt: skip
+    parser.add_argument("--device", default="auto", help="auto (CUDA if there is one, else the CPU), cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
     parser.add_argument("--label-names", metavar="JSON", help='names of label values, as {"1": "liver"}')
     parser.add_argument("--report", metavar="DIR", help="output: folder for a report with pictures")
-    parser.add_argument("--metrics", metavar="JSON", help="output: all figures of the registration")
+    parser.add_argument("--metrics", metavar="JSON", help="output: all metrics of the registration")
     parser.add_argument("--batch", metavar="CSV", help="many cases: a table with the columns name, fixed, moving and "
                         "any of the other inputs, as paths relative to its folder; outputs are given once, "
                         "with {name} in them")  # fmt: skip

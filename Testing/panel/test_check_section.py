@@ -135,6 +135,30 @@ def test_back_to_my_views_leaves_no_trace(panel: Any, show: Any, scene: Any, vie
     assert not any(getattr(panel.ui, f"{name}Button").checked for name in ("jacobian", "grid", "outlines", "split"))
 
 
+def test_the_views_come_back_where_nothing_can_be_looked_at_any_more(
+    panel: Any, show: Any, views: Any, volumes: Any
+) -> None:
+    show()
+    views.SetBackgroundVolumeID(volumes.mr.GetID())
+    panel.ui.jacobianButton.click()
+    volumes.ct.HardenTransform()
+    panel.exit()
+    panel.enter()
+    assert not panel.ui.jacobianButton.enabled and panel.ui.restoreViewsButton.enabled
+    panel.ui.restoreViewsButton.click()
+    assert views.GetBackgroundVolumeID() == volumes.mr.GetID() and not views.GetForegroundVolumeID()
+    assert not panel.ui.restoreViewsButton.enabled
+
+
+def test_a_result_whose_transform_is_overwritten_is_no_more(panel: Any, show: Any, volumes: Any) -> None:
+    """Its maps and verdict would stand beside the field of another."""
+    first, second = show(), show()
+    assert panel.ui.resultComboBox.count() == 2
+    panel.logic.addResultToScene(second.result, volumes.mr, volumes.ct, transformNode=first.transform)
+    panel.resultSection.show(first, volumes.mr, volumes.ct)
+    assert panel.ui.resultComboBox.count() == 2 and panel.ui.resultComboBox.currentIndex == 1
+
+
 def test_closing_the_scene_goes_back_to_the_users_layout(panel: Any, show: Any, scene: Any) -> None:
     layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
     layout.AddLayoutDescription(layout.SlicerLayoutFourUpView, '<layout type="vertical"/>')

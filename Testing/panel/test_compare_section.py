@@ -117,3 +117,19 @@ def test_landmarks_where_there_are_point_lists(panel: Any, show: Any, scene: Any
     moving.RemoveNthControlPoint(0)
     ui.landmarksButton.click()
     assert "as many of each" in ui.landmarksLabel.text
+
+
+def test_another_pair_brings_its_own_structures(panel: Any, show: Any, scene: Any, volumes: Any) -> None:
+    """Those of one patient are not compared on another; what was chosen by hand for a pair stays for that pair."""
+    chosen = (panel.ui.fixedStructuresSelector, panel.ui.movingStructuresSelector)
+    nodes = show()
+    chosen[0].setCurrentNode(volumes.ct_labels)
+    show()
+    assert chosen[0].currentNode() is volumes.ct_labels
+    other = [
+        mrml.volume_node_from_image(ball(shift, (0, 50), sitk.sitkFloat32), name, scene)
+        for shift, name in ((1, "Second MR"), (4, "Second CT"))
+    ]
+    labels = mrml.volume_node_from_image(ball(1, (0, 1), sitk.sitkUInt8), "Second MR organs", scene, labels=True)
+    panel.resultSection.show(panel.logic.addResultToScene(nodes.result, *other), *other)
+    assert (chosen[0].currentNode(), chosen[1].currentNode()) == (labels, None)

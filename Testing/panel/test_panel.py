@@ -98,9 +98,24 @@ def test_two_volumes_fill_themselves_in(panel: Any, scene: Any) -> None:
     parameters = panel._parameterNode
     parameters.initialTransform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     parameters.movingSegmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    parameters.transform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+    parameters.inverseTransform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+    parameters.warpedVolume = volume(scene, "CT on MR")
     panel.ui.swapButton.click()
     assert (panel.ui.fixedSelector.currentNode(), panel.ui.movingSelector.currentNode()) == (ct, mr)
     assert parameters.initialTransform is None and parameters.movingSegmentation is None
+    assert (parameters.transform, parameters.inverseTransform, parameters.warpedVolume) == (None, None, None)
+
+
+def test_an_alignment_alone_needs_no_network(panel: Any, scene: Any) -> None:
+    """As the tutorial says of a head."""
+    from GradientGuidedRegistrationLib.panel.choices import Model, Quality
+
+    volume(scene, "Head CT"), volume(scene, "MR")
+    panel.exit()
+    panel.enter()
+    panel._parameterNode.model, panel._parameterNode.quality = Model.NONE, Quality.OFF
+    assert panel.missing() == "" and panel.ui.registerButton.enabled
 
 
 def test_presets_set_the_options_and_options_make_it_custom(panel: Any) -> None:

@@ -211,6 +211,17 @@ def test_what_ends_while_it_is_cancelled_leaves_the_scene_as_it_was(filled: Any,
     assert node_ids(scene) == before
 
 
+def test_output_that_is_no_event_is_passed_over(filled: Any, wait: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    from GradientGuidedRegistrationLib.panel import process
+
+    worker = tmp_path / "worker.py"
+    worker.write_text("print('123'); print('[]'); print('{}'); print('null')")
+    monkeypatch.setattr(process, "WORKER", worker)
+    filled.ui.registerButton.click()
+    wait(lambda: filled.runner.queue.current is None, 20)
+    assert "ended unexpectedly" in filled.ui.errorLabel.text
+
+
 def test_folders_of_a_killed_application_are_removed_and_those_of_a_running_one_are_not(application: Any) -> None:
     import subprocess
 

@@ -36,7 +36,7 @@ def missing(parameters: Any, has_torch: bool, has_network: bool) -> str:
         (not has_torch, _("PyTorch is not installed; see Setup.")),
         (parameters.model is not Model.NONE and bool(weights) and not Path(weights).is_file(),
          _("The weights file does not exist; choose another or none.")),
-        (parameters.quality is Quality.OFF and not has_network,
+        (parameters.quality is Quality.OFF and parameters.model is not Model.NONE and not has_network,
          _("There is no network to use without refinement; choose a refinement or a weights file.")),
         (parameters.createWarped and parameters.warpedVolume is not None and parameters.warpedVolume in (fixed, moving),
          _("The warped volume would overwrite an input; choose another or «Create new».")),

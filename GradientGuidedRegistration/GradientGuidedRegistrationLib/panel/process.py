@@ -122,7 +122,8 @@ class WorkerProcess:
         for line in lines:
             try:
                 event = json.loads(line.decode("utf-8", errors="replace"))
-            except ValueError:
+                event["event"]
+            except (ValueError, TypeError, KeyError):
                 logging.warning("Unexpected output of the background process: %r", line[:200])
                 continue
             self._last = event

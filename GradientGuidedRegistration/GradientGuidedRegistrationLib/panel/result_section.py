@@ -42,7 +42,11 @@ class ResultSection:
         self._show(None)
 
     def show(self, nodes: Any, fixedNode: Any, movingNode: Any) -> None:
-        """Take over the nodes of a registration that has just ended."""
+        """Take over the nodes of a registration that has just ended; a result whose transform it took is no more."""
+        for result in self._results:
+            if result.has_transform(nodes.transform):
+                result.close()
+        self._results = [result for result in self._results if not result.has_transform(nodes.transform)]
         self._results.append(ShownResult(nodes, fixedNode, movingNode, self._logic))
         self.ui.checkCollapsibleButton.collapsed = False
         self._show(self._results[-1])

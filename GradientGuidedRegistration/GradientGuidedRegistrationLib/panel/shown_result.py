@@ -35,6 +35,15 @@ class ShownResult:
         """The node "fixed", "moving", "transform" or "inverse"; None if it is not there, or not any more."""
         return slicer.mrmlScene.GetNodeByID(self._ids[role]) if role in self._ids else None
 
+    def has_transform(self, node: Any) -> bool:
+        """Whether the result is in that transform node."""
+        return self._ids["transform"] == node.GetID()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is something for `close` to take away."""
+        return self._review is not None
+
     @property
     def can_be_looked_at(self) -> bool:
         """Whether both volumes are still in the scene, and the moving one as it was registered."""

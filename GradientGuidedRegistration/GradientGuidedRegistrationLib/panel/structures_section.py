@@ -28,6 +28,7 @@ class StructuresSection:
     def __init__(self, ui: Any, logic: Any, attempt: Callable[[Callable[[Any], Any]], bool]) -> None:
         self.ui, self._logic, self._attempt = ui, logic, attempt
         self._shown: ShownResult | None = None
+        self._volumes: tuple[str, str] | None = None  # whose structures are chosen
         self._pairing: Any = None
         self._comparison: Any = None
         self._steps: Steps | None = None
@@ -43,13 +44,15 @@ class StructuresSection:
         self.show(None)
 
     def show(self, shown: ShownResult | None) -> None:
-        """Compare the structures of another result from now on, or of none."""
+        """Compare the structures of another result from now on, or of none; of other volumes, other structures."""
         self._shown = shown
         self._forget()
         if shown is not None and shown.can_be_looked_at:
-            found = self._logic.suggestStructures(shown.node("fixed"), shown.node("moving"))
+            fixed, moving = shown.node("fixed"), shown.node("moving")
+            before, self._volumes = self._volumes, (fixed.GetID(), moving.GetID())
+            found = self._logic.suggestStructures(fixed, moving)
             for selector, node in zip((self.ui.fixedStructuresSelector, self.ui.movingStructuresSelector), found):
-                if node is not None and selector.currentNode() is None:
+                if selector.currentNode() is None or before not in (None, self._volumes):
                     selector.setCurrentNode(node)
         self.update()
 

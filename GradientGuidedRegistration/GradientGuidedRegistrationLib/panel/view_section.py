@@ -88,8 +88,9 @@ class ViewSection:
             _("Where the registration is less sure of itself, in mm.") if has_error or not possible
             else _("This result comes without an estimate of its error.")
         )  # fmt: skip
-        for button in (ui.gridButton, ui.glyphsButton, ui.threeUpButton, ui.restoreViewsButton):
+        for button in (ui.gridButton, ui.glyphsButton, ui.threeUpButton):
             button.enabled = possible
+        ui.restoreViewsButton.enabled = possible or (shown is not None and shown.is_shown)
         ui.viewSlider.enabled = look is not None and bool(look.slider)
         ui.viewSliderLabel.text = look.slider if look is not None and look.slider else _("Opacity:")
         ui.splitAxisComboBox.visible = look is not None and look.button == "splitButton"

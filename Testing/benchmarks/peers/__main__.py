@@ -1,4 +1,4 @@
-"""Peers side by side with this extension: accuracy, regularity, time and memory on held-out cases with a truth.
+"""Peers side by side with this extension: accuracy, regularity, time and memory on cases with a known truth.
 
     python -m venv peers && peers/bin/pip install -r Testing/benchmarks/requirements-peers.txt
     python Testing/benchmarks/peers --peer-python peers/bin/python --data FOLDER --output OUTPUT

@@ -30,7 +30,7 @@ TABLE = {
     "import (s)": ("import_seconds", 1, 1),
     "memory (MB)": ("peak_memory_mb", 1, 0),
 }
-_PICTURE = ("TRE (mm)", "Dice (%)", "folding (%)", "time (s)")
+_PICTURE = ("TRE (mm)", "Dice (%)", "folding (%)", "CPU (s)")
 _WIDTH, _HEIGHT = 760, 260
 
 
