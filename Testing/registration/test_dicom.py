@@ -61,6 +61,11 @@ def test_a_file_of_many_slices(tmp_path):
         read_image(tmp_path)
 
 
+def test_one_slice(tmp_path):
+    write_slice(tmp_path, "a.dcm", (0.0, 0.0, 0.0))
+    refused(tmp_path, "one slice only")
+
+
 def test_a_file_of_a_series_is_no_volume(tmp_path):
     stack(tmp_path, EVEN)
     refused(tmp_path / "003.dcm", "is a DICOM file", "folder")

@@ -32,9 +32,9 @@ def series_files(folder: Path, role: str) -> list[str]:
     """Return the files of the one series in a folder in the order of their slices, after a look at each of them.
 
     Raises:
-        InputError: no series or several; a file of many slices, of whose places ITK says nothing; slices without a
-            place, of several sizes or directions, twice in one place, at uneven distances, or shifted against each
-            other as with a tilted gantry. No message holds a patient's data.
+        InputError: no series or several; one slice; a file of many slices, of whose places ITK says nothing; slices
+            without a place, of several sizes or directions, twice in one place, at uneven distances, or shifted against
+            each other as with a tilted gantry. No message holds a patient's data.
         RuntimeError: ITK cannot read a file.
     """
     name = f"{role} folder {folder}"
@@ -45,6 +45,9 @@ def series_files(folder: Path, role: str) -> list[str]:
     if len(series) > 1:
         listed = ", ".join(f"{uid} ({len(found)} files)" for uid, found in zip(series, files))
         raise InputError(f"The {name} holds {len(series)} DICOM series: {listed}; leave one in it.")
+    if len(files[0]) == 1:
+        _slice(files[0][0], name)
+        raise InputError(f"The {name} holds one slice only; copy the whole series.")
     _check_stack([_slice(file, name) for file in files[0]], name)
     return files[0]
 
