@@ -57,8 +57,7 @@ def test_a_file_of_many_slices(tmp_path):
     many_slices(tmp_path / "all.dcm")
     refused(tmp_path, "many slices", "all.dcm", "save it as NRRD")
     many_slices(tmp_path / "more.dcm")
-    with pytest.raises(InputError):
-        read_image(tmp_path)
+    refused(tmp_path, "2 DICOM series")
 
 
 def test_one_slice(tmp_path):

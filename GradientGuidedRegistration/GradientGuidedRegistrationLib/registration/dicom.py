@@ -45,10 +45,10 @@ def series_files(folder: Path, role: str) -> list[str]:
     if len(series) > 1:
         listed = ", ".join(f"{uid} ({len(found)} files)" for uid, found in zip(series, files))
         raise InputError(f"The {name} holds {len(series)} DICOM series: {listed}; leave one in it.")
-    if len(files[0]) == 1:
-        _slice(files[0][0], name)
+    slices = [_slice(file, name) for file in files[0]]
+    if len(slices) == 1:
         raise InputError(f"The {name} holds one slice only; copy the whole series.")
-    _check_stack([_slice(file, name) for file in files[0]], name)
+    _check_stack(slices, name)
     return files[0]
 
 
@@ -58,8 +58,9 @@ def _slice(file: str, name: str) -> _Slice:
     reader.SetImageIO("GDCMImageIO")
     reader.ReadImageInformation()
     if len(reader.GetSize()) > 2 and reader.GetSize()[2] > 1:
-        raise InputError(f"The {name} holds a file of many slices ({Path(file).name}), whose places are not known; "
-                         "load it in Slicer's module DICOM and save it as NRRD.")  # fmt: skip
+        raise InputError(
+            f"The {name} holds a file of many slices ({Path(file).name}), whose places are not known; {_REGULARISE}."
+        )
     numbers = []
     for key, count in ((_POSITION, 3), (_ORIENTATION, 6)):
         text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""

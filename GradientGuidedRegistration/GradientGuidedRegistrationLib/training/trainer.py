@@ -31,6 +31,7 @@ from .validation import mean_scores, score
 
 _LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
 _STILL_PAIRS, _LARGEST_STILL = 4, 64  # phantoms to centre a network with, and their size: what it needs is a mean
+_START_AGAIN = "start a new run with a lower --learning-rate and --weights from best.pt or last.pt of this one"
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -229,8 +230,7 @@ class Trainer:
                 good = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint yet"
                 raise InputError(
                     f"The loss is not finite at step {step} (case {', '.join(cases)}): {numbers}. Training stopped; "
-                    f"{good}. Look at that case, or start a new run with a lower --learning-rate, with --weights from "
-                    "best.pt or last.pt of this one."
+                    f"{good}. Look at that case, or {_START_AGAIN}."
                 )
             rows.append({"step": step, **numbers, "learning_rate": rate})
         if not rows or not self.processes.leads:
@@ -286,8 +286,8 @@ class Trainer:
         """Write the last whole step down, as a checkpoint and as weights, unless it broke the network."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
             raise InputError(
-                f"The network is not finite any more after step {self.step}; what was written before is kept. Start a "
-                "new run with a lower --learning-rate, with --weights from best.pt or last.pt of this one."
+                f"The network is not finite any more after step {self.step}; what was written before is kept. To go "
+                f"on, {_START_AGAIN}."
             )
         checkpoint.save(
             self.folder,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ...errors import InputError
 from .cases import LabelledPair
 from .settings import EvaluationSettings
 
@@ -50,15 +49,13 @@ def network(name: str, refine: bool) -> Method:
     """A network of this extension, alone or followed by the refinement on the pair."""
 
     def method(pair: LabelledPair, settings: EvaluationSettings) -> Outcome:
-        from ...model import describe
+        from ...model import load_weights
         from ...registration.models import MODELS
 
         weights = Path(settings.weights or MODELS) / f"{name}.pt"
         if not weights.is_file():
             raise Unavailable(f"no weights {weights.name} in {weights.parent}")
-        held = describe(weights).network
-        if held != name:
-            raise InputError(f"{weights} holds weights of the network {held!r}, not of {name!r}; give those.")
+        load_weights(weights, name)  # tells weights of another network, which a registration would take
         return _registered(pair, settings, method=name, weights=weights, refine=None if refine else 0)
 
     return method
