@@ -67,7 +67,7 @@ class GradientGuidedRegistration(ScriptedLoadableModule):
             "Multimodal Image Registration with Adaptative Gradient Guidance, ICASSP 2021."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
-        slicer.app.connect("startupCompleted()", registerLayout)
+        slicer.app.connect("startupCompleted()", prepareScene)
 
 
 def registerSampleData() -> None:
@@ -77,12 +77,21 @@ def registerSampleData() -> None:
     register_samples()
 
 
-def registerLayout() -> None:
-    """Let the application know the module's layout and colours, so that a scene that was saved with them shows them."""
+def prepareScene() -> None:
+    """Let scenes be shown, when they are opened, as they were when they were saved."""
     from GradientGuidedRegistrationLib import mrml
 
-    mrml.register_layout(slicer.mrmlScene)
-    mrml.register_colours(slicer.mrmlScene)
+    scene = slicer.mrmlScene
+    mrml.register_layout(scene)
+    mrml.register_colours(scene)
+    scene.AddObserver(scene.EndImportEvent, onSceneOpened)
+
+
+def onSceneOpened(caller: Any, event: Any) -> None:
+    """A scene may have been saved while a result was looked at."""
+    from GradientGuidedRegistrationLib import mrml
+
+    mrml.restore_opened(caller)
 
 
 #
@@ -554,11 +563,11 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         """Ways of looking at a result in the slice views, which `close` undoes.
 
         Raises:
-            InputError: for a moving volume that was changed since it was registered.
+            InputError: for a volume that was changed since it was registered.
         """
         from GradientGuidedRegistrationLib import mrml
 
-        mrml.check_fits(result, movingNode)
+        mrml.check_fits(result, fixedNode, movingNode)
         return mrml.Review(result, fixedNode, movingNode, slicer.mrmlScene)
 
     def suggestStructures(self, fixedNode: Any, movingNode: Any) -> tuple[Any, Any]:
@@ -596,12 +605,12 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         has no table of them.
 
         Raises:
-            InputError: for a moving volume that was changed since it was registered.
+            InputError: for a volume that was changed since it was registered.
         """
         from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.figures.job import ReportJob, write_report_job
 
-        mrml.check_fits(result, movingNode)
+        mrml.check_fits(result, fixedNode, movingNode)
         fixed = mrml.image_from_node(fixedNode)
         moving = mrml.image_from_node(movingNode, before_registration=True)
         labels = mrml.Pairing(*structures).label_images(fixed, moving) if all(structures) else (None, None, {})
@@ -647,7 +656,7 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         """Put a node under the transform of a registration, or undo that; nothing is hardened.
 
         Raises:
-            InputError: for a moving volume that was changed since, or that cannot be put under a transform.
+            InputError: for volumes of which one was changed since, or one that cannot be put under a transform.
         """
         from GradientGuidedRegistrationLib import mrml
 

@@ -162,6 +162,49 @@ def test_a_result_remembers_which_volume_it_fits(
     assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
 
 
+@pytest.mark.parametrize("how", ["moved", "other voxels", "under the inverse", "both moved"])
+def test_a_result_remembers_where_the_fixed_volume_was(
+    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any, how: str
+) -> None:
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
+
+    fixed, moving = pair
+    shared = new_parent(fixed)
+    moving.SetAndObserveTransformNodeID(shared.GetID())
+    nodes = logic.addResultToScene(finished_result(inverse=True), *pair)
+    logic.review(nodes.result, *pair).close()
+    logic.setRegistered(moving, nodes.transform, False)
+    logic.setRegistered(moving, nodes.transform, True)
+    logic.setRegistered(moving, nodes.transform, False)
+    image, matrix = fixed.GetImageData(), shared.GetMatrixTransformToParent()
+    if how == "moved":
+        fixed.SetOrigin(*(np.array(fixed.GetOrigin()) + [0, 0, 1]))
+    elif how == "other voxels":
+        fixed.SetAndObserveImageData(vtk_from_image(sitk.Image(SIZE, SIZE, SIZE, sitk.sitkFloat32)))
+    elif how == "under the inverse":
+        logic.applyTo(fixed, nodes.inverseTransform)
+    else:
+        shared.GetTransformToParent().Translate(0, 0, 1)
+    for refused in (
+        lambda: logic.setRegistered(moving, nodes.transform, True),
+        lambda: logic.review(nodes.result, *pair),
+        lambda: logic.writeReportJob(tmp_path / "job", nodes.result, *pair, (None, None)),
+    ):
+        with pytest.raises(InputError, match="'MR' was changed or moved since it was registered"):
+            refused()
+    assert moving.GetParentTransformNode() is shared and not (tmp_path / "job").exists()
+    if how == "moved":
+        fixed.SetOrigin(*(np.array(fixed.GetOrigin()) - [0, 0, 1]))
+    elif how == "other voxels":
+        fixed.SetAndObserveImageData(image)
+    elif how == "under the inverse":
+        logic.setRegistered(fixed, nodes.inverseTransform, False)
+    else:
+        shared.SetMatrixTransformToParent(matrix)
+    logic.setRegistered(moving, nodes.transform, True)
+    logic.review(nodes.result, *pair).close()
+
+
 @pytest.mark.parametrize("kind", ["label map", "segmentation"])
 def test_what_is_carried_again_by_the_same_transform_takes_the_place_of_the_last(
     scene: Any, logic: Any, pair: tuple[Any, Any], kind: str

@@ -21,8 +21,9 @@ from GradientGuidedRegistrationLib.mrml.outputs import set_registered
 from GradientGuidedRegistrationLib.mrml.pairing import Pairing
 from GradientGuidedRegistrationLib.mrml.points import markups_from_points
 from GradientGuidedRegistrationLib.mrml.review import Review
+from GradientGuidedRegistrationLib.mrml.scene_nodes import nodes_of_class
 from GradientGuidedRegistrationLib.mrml.transforms import transform_node_from_field
-from GradientGuidedRegistrationLib.mrml.views import THREE_UP_LAYOUT
+from GradientGuidedRegistrationLib.mrml.views import THREE_UP_LAYOUT, restore_opened
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
 
@@ -46,6 +47,49 @@ def review(scene: Any, composite: Any, geometries: Any, new_image: Any, new_fiel
 
 def values(node: Any) -> np.ndarray:
     return sitk.GetArrayFromImage(image_from_node(node))
+
+
+@pytest.mark.parametrize("look", ["fade", "checkerboard"])
+def test_a_scene_saved_during_a_look_opens_with_what_was_shown_before(
+    review: Review, composite: Any, scene: Any, tmp_path: Any, look: str
+) -> None:
+    """The volumes of a look are not saved; without more, its views would come back empty."""
+    for volume in (review.fixedNode, review.movingNode):
+        volume.AddDefaultStorageNode()
+        volume.GetStorageNode().SetFileName(str(tmp_path / f"{volume.GetName()}.nrrd"))
+        assert volume.GetStorageNode().WriteData(volume)
+    composite.SetForegroundVolumeID(review.fixedNode.GetID())
+    composite.SetForegroundOpacity(0.25)
+    looking = Review(review.result, review.fixedNode, review.movingNode, scene)
+    getattr(looking, look)()
+    restore_opened(scene)  # as when something is imported meanwhile: the look stays
+    assert composite.GetBackgroundVolumeID() != review.movingNode.GetID()
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    scene.SetRootDirectory(str(tmp_path))
+    scene.Commit()
+    scene.Clear(0)
+    others = [volume_node_from_image(sitk.Image(4, 4, 4, sitk.sitkUInt8), "other", scene) for _ in range(2)]
+    scene.Import()
+    restore_opened(scene)
+    shown = [slicer.util.getNode(name) for name in ("CT", "MR")]
+    for view in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
+        assert [view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()] == [node.GetID() for node in shown]
+        assert view.GetForegroundOpacity() == pytest.approx(0.25)
+        view.SetBackgroundVolumeID(others[0].GetID())
+    restore_opened(scene)  # once only
+    assert composites_show(scene, others[0])
+
+
+def test_a_closed_review_leaves_no_mark(review: Review, composite: Any, scene: Any) -> None:
+    review.close()
+    composite.SetBackgroundVolumeID(review.fixedNode.GetID())
+    restore_opened(scene)
+    assert composites_show(scene, review.fixedNode)
+
+
+def composites_show(scene: Any, node: Any) -> bool:
+    views = nodes_of_class(scene, "vtkMRMLSliceCompositeNode")
+    return bool(views) and all(view.GetBackgroundVolumeID() == node.GetID() for view in views)
 
 
 def test_fade_and_flicker_show_the_registered_image(review: Review, composite: Any) -> None:

@@ -211,6 +211,24 @@ def test_a_volume_that_was_hardened_is_not_deformed_again(
     assert ui.fadeButton.enabled and ui.registeredCheckBox.checked and "Untick" in ui.registeredCheckBox.toolTip
 
 
+def test_a_fixed_volume_that_was_moved_is_told(panel: Any, show: Any, volumes: Any, views: Any) -> None:
+    """Its new place would be shown, and measured, under a result of the old one."""
+    ui = panel.ui
+    show()
+    volumes.mr.SetOrigin(0.0, 0.0, 5.0)
+    ui.fadeButton.click()
+    assert "'MR' was changed or moved since" in ui.legendLabel.text and not views.GetForegroundVolumeID()
+    panel.exit()
+    panel.enter()
+    assert not ui.fadeButton.enabled and not ui.reportButton.enabled
+    ui.registeredCheckBox.click()  # the undo is always there, the way back is not
+    assert volumes.ct.GetParentTransformNode() is None and not ui.registeredCheckBox.enabled
+    volumes.mr.SetOrigin(0.0, 0.0, 0.0)
+    panel.exit()
+    panel.enter()
+    assert ui.fadeButton.enabled and ui.reportButton.enabled and ui.registeredCheckBox.enabled
+
+
 def test_the_module_is_reloaded_although_a_volume_was_hardened(panel: Any, show: Any, volumes: Any) -> None:
     """The old panel takes leave with the library that it was made with; another one's errors are not its own."""
     show()

@@ -249,11 +249,25 @@ def test_the_layout_is_known_before_the_panel_is_opened(application: Any, scene:
     from GradientGuidedRegistrationLib.mrml.views import THREE_UP_LAYOUT
 
     layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
-    application.registerLayout()
+    application.prepareScene()
     assert layout.IsLayoutDescription(THREE_UP_LAYOUT)
     for kind in ("gradient", "distance", "jacobian"):  # a copy of a map is saved, its colour table is not
         table = scene.GetSingletonNode(f"GradientGuidedRegistration.{kind}", "vtkMRMLColorTableNode")
         assert table is not None and not table.GetSaveWithScene()
+
+
+def test_the_views_of_an_opened_scene_come_back_without_the_panel(
+    application: Any, scene: Any, volumes: Any, views: Any
+) -> None:
+    """`test_review.py` saves and opens one; here it is the event that counts."""
+    from GradientGuidedRegistrationLib.mrml.views import ViewState
+
+    application.prepareScene()
+    views.SetBackgroundVolumeID(volumes.mr.GetID())
+    ViewState.capture(scene).leave_marks(scene)
+    views.SetBackgroundVolumeID(None)
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert views.GetBackgroundVolumeID() == volumes.mr.GetID()
 
 
 def test_module_reload_takes_the_library_along(filled: Any, wait: Any) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .outputs import apply_to, check_targets, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
-    from .registered_nodes import RegisteredNodes, add_result, input_fingerprints, registration_input
+    from .registered_nodes import RegisteredNodes, add_result, registration_input
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
     from .transforms import transform_from_node, transform_node_from_field
-    from .unchanged import Watched, check_as_registered, check_fits, fingerprint, watched_by
+    from .unchanged import PairWatch, check_fits, fingerprint, input_fingerprints
     from .views import (
         ViewState,
         clear_foreground,
         flicker,
         register_layout,
+        restore_opened,
         show_deformation,
         show_in_slices,
         show_outlines,
@@ -51,17 +52,16 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "PairWatch",
     "Pairing",
     "RegisteredNodes",
     "Review",
     "ViewState",
-    "Watched",
     "add_result",
     "all_or_nothing",
     "apply_to",
     "carry_labels",
     "carry_points",
-    "check_as_registered",
     "check_fits",
     "check_labels",
     "check_targets",
@@ -93,6 +93,7 @@ __all__ = [
     "register_colours",
     "register_layout",
     "registration_input",
+    "restore_opened",
     "segment_names",
     "set_registered",
     "show_deformation",
@@ -107,7 +108,6 @@ __all__ = [
     "transform_node_from_field",
     "views_restored",
     "volume_node_from_image",
-    "watched_by",
 ]
 
 _NAMES = {
@@ -127,7 +127,7 @@ _NAMES = {
     "outputs": ("apply_to", "check_targets", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
-    "registered_nodes": ("RegisteredNodes", "add_result", "input_fingerprints", "registration_input"),
+    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),
@@ -135,12 +135,13 @@ _NAMES = {
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
     "transforms": ("transform_from_node", "transform_node_from_field"),
-    "unchanged": ("Watched", "check_as_registered", "check_fits", "fingerprint", "watched_by"),
+    "unchanged": ("PairWatch", "check_fits", "fingerprint", "input_fingerprints"),
     "views": (
         "ViewState",
         "clear_foreground",
         "flicker",
         "register_layout",
+        "restore_opened",
         "show_deformation",
         "show_in_slices",
         "show_outlines",

@@ -9,7 +9,7 @@ from .geometry import RESULT_ATTRIBUTE, STOOD_IN_FOR, chain_above, matrix_to_vtk
 from .scene_nodes import nodes_of_class
 from .transaction import remove_node
 from .transforms import matrix_between
-from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, check_as_registered, watched_by
+from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTES, PairWatch, registered_pair
 
 
 def check_targets(
@@ -61,7 +61,7 @@ def move_into(source: Any, target: Any) -> Any:
     was_modifying = target.StartModify()
     if source.IsA("vtkMRMLTransformNode"):
         target.SetAndObserveTransformFromParent(source.GetTransformFromParent())
-        for name in (REGISTERED_ATTRIBUTE, CODE_ATTRIBUTE):
+        for name in (*REGISTERED_ATTRIBUTES, CODE_ATTRIBUTE):
             target.SetAttribute(name, source.GetAttribute(name))
         for role in (source.GetFixedNodeReferenceRole(), source.GetMovingNodeReferenceRole()):
             target.SetNodeReferenceID(role, source.GetNodeReferenceID(role))
@@ -92,17 +92,14 @@ def set_registered(node: Any, transform_node: Any, registered: bool) -> None:
     """Put a node under the result of a registration, or take it out again: nothing is hardened, nothing is lost.
 
     Raises:
-        InputError: as `observe_transform`, and for a moving volume that was changed since it was registered.
+        InputError: as `observe_transform`, and for the moving volume of two of which one was changed since.
     """
     _remove_left_stand_ins(node.GetScene())
     if registered:
         if not is_registered(node, transform_node):
-            watched = watched_by(transform_node)
-            if (
-                watched is not None
-                and transform_node.GetNodeReference(transform_node.GetMovingNodeReferenceRole()) is node
-            ):
-                check_as_registered(node, watched)
+            pair = registered_pair(transform_node)
+            if pair[1] is node:
+                PairWatch.of(transform_node).check(*pair)
             observe_transform(node, transform_node)
         return
     top = node

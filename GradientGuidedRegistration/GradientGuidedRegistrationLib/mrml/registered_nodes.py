@@ -17,7 +17,7 @@ from .outputs import check_targets, move_into, observe_transform
 from .scene_nodes import nodes_of_class
 from .transaction import all_or_nothing
 from .transforms import transform_from_node, transform_node_from_field
-from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTE, Watched, fingerprint, result_code
+from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTES, PairWatch, input_fingerprints, result_code
 
 _CARRIED_BY = "gradientGuidedRegistrationCarriedBy"  # references of a carried segmentation: the transform
 _CARRIED_FROM = "gradientGuidedRegistrationCarriedFrom"  # and the segmentation that it is a copy of
@@ -64,15 +64,6 @@ def registration_input(
     return fixed, moving, options
 
 
-def input_fingerprints(fixedNode: Any, movingNode: Any) -> tuple[str, str]:
-    """What `add_result` needs to notice that a volume has changed since its registration began.
-
-    Raises:
-        InputError: a node that cannot be registered.
-    """
-    return fingerprint(fixedNode), fingerprint(movingNode, before_registration=True)
-
-
 def add_result(
     result: Result,
     fixedNode: Any,
@@ -102,8 +93,12 @@ def add_result(
     """
     fixedName, movingName = fixedNode.GetName(), movingNode.GetName()
     if registered is not None:
-        _check_unchanged(fixedNode, registered[0], before_registration=False)
-        _check_unchanged(movingNode, registered[1], before_registration=True)
+        changed = PairWatch(registered).changed(fixedNode, movingNode)
+        if changed is not None:
+            raise InputError(
+                f"The volume '{changed.GetName()}' was changed or moved while it was being registered: the result "
+                "does not fit it. Register again."
+            )
     check_targets(
         fixedNode,
         movingNode,
@@ -115,7 +110,8 @@ def add_result(
         transform = transform_node_from_field(
             result.field, f"{movingName} to {fixedName}", scene, fixedNode, movingNode
         )
-        transform.SetAttribute(REGISTERED_ATTRIBUTE, fingerprint(movingNode, before_registration=True))
+        for attribute, one in zip(REGISTERED_ATTRIBUTES, input_fingerprints(fixedNode, movingNode)):
+            transform.SetAttribute(attribute, one)
         transform.SetAttribute(CODE_ATTRIBUTE, result_code(result))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
@@ -152,14 +148,6 @@ def add_result(
         if observe:
             observe_transform(movingNode, transform)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
-
-
-def _check_unchanged(node: Any, registered: str, *, before_registration: bool) -> None:
-    if Watched(registered, before_registration=before_registration).has_changed(node):
-        raise InputError(
-            f"The volume '{node.GetName()}' was changed or moved while it was being registered: the result does not "
-            "fit it. Register again."
-        )
 
 
 def _verdict(quality: dict[str, Any]) -> str:

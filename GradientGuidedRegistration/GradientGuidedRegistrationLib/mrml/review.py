@@ -26,7 +26,15 @@ from .outlines import FIXED_COLOUR, MOVING_COLOUR, outline_node
 from .structures import Match, match_structures, structures_of
 from .transaction import all_or_nothing, remove_node
 from .transforms import transform_node_from_field
-from .views import ViewState, clear_foreground, flicker, show_deformation, show_in_slices, three_up
+from .views import (
+    ViewState,
+    clear_foreground,
+    flicker,
+    remove_marks,
+    show_deformation,
+    show_in_slices,
+    three_up,
+)
 
 GRADIENT_MAPS = ("fixed", "before", "after")
 MEASURES = ("dice", "asd_mm", "hd95_mm")
@@ -54,6 +62,7 @@ class Review:
     def __init__(self, result: Result, fixedNode: Any, movingNode: Any, scene: Any) -> None:
         self.result, self.fixedNode, self.movingNode, self.scene = result, fixedNode, movingNode, scene
         self._before = ViewState.capture(scene)
+        self._before.leave_marks(scene)
         self._made: dict[Any, str] = {}
 
     def fade(self, opacity: float = 0.5) -> None:
@@ -217,6 +226,7 @@ class Review:
             self._remove(node_id)
         self._made.clear()
         self._before.restore(self.scene)
+        remove_marks(self.scene)
 
     def _remove(self, node_id: str | None) -> None:
         node = self.scene.GetNodeByID(node_id) if node_id is not None else None

@@ -1,7 +1,8 @@
-"""Whether a volume is still the one that was registered: voxels and place in a few characters."""
+"""Whether volumes are still those that were registered: voxels and place of each in a few characters."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -19,8 +20,8 @@ _SAMPLES = 1 << 18
 _TOLERANCE = 1e-4  # of a matrix in mm: hardening a linear transform changes the last digits only
 
 
-REGISTERED_ATTRIBUTE = "GradientGuidedRegistration.Registered"
-"""Of the transform of a result: the fingerprint of the moving volume, before registration, for which it was made."""
+REGISTERED_ATTRIBUTES = ("GradientGuidedRegistration.RegisteredFixed", "GradientGuidedRegistration.Registered")
+"""Of the transform of a result: the `input_fingerprints` of the two volumes for which it was made."""
 
 CODE_ATTRIBUTE = "GradientGuidedRegistration.ResultCode"
 """Of the transform of a result: the `result_code` of that result."""
@@ -40,22 +41,61 @@ def fingerprint(node: Any, *, before_registration: bool = False) -> str:
     return " ".join([_code(node.GetImageData()), *(repr(float(value)) for value in place.ravel())])
 
 
-class Watched:
-    """A volume that is to be as it was; its voxels are read again only after they were modified.
+def input_fingerprints(fixedNode: Any, movingNode: Any) -> tuple[str, str]:
+    """What `PairWatch` needs to notice that one of the volumes of a registration has changed since it began.
+
+    The moving volume counts where it was before an earlier registration.
+
+    Raises:
+        InputError: a node that cannot be registered.
+    """
+    return fingerprint(fixedNode), fingerprint(movingNode, before_registration=True)
+
+
+class PairWatch:
+    """The two volumes of a registration, which are to be as they were.
 
     Args:
-        earlier: `fingerprint` of the volume.
-        before_registration: as it was given to `fingerprint`.
+        earlier: their `input_fingerprints`; None for one of which nothing is known.
     """
 
-    def __init__(self, earlier: str, *, before_registration: bool = False) -> None:
+    def __init__(self, earlier: Sequence[str | None]) -> None:
+        self._sides = [
+            _Watched(one, before_registration=bool(side)) if one else None for side, one in enumerate(earlier)
+        ]
+
+    @classmethod
+    def of(cls, transformNode: Any) -> PairWatch:
+        """The volumes as the transform of a result remembers them."""
+        return cls([transformNode.GetAttribute(name) for name in REGISTERED_ATTRIBUTES])
+
+    def changed(self, fixedNode: Any, movingNode: Any) -> Any:
+        """The first of the two that has other voxels or another place now; None, as for one that is gone, if none."""
+        for watched, node in zip(self._sides, (fixedNode, movingNode)):
+            if watched is not None and node is not None and watched.has_changed(node):
+                return node
+        return None
+
+    def check(self, fixedNode: Any, movingNode: Any) -> None:
+        """Raises `InputError` where one of the two is not any more as it was when it was registered."""
+        changed = self.changed(fixedNode, movingNode)
+        if changed is not None:
+            raise InputError(
+                f"The volume '{changed.GetName()}' was changed or moved since it was registered, for example by "
+                "«Apply» or «Harden transform»: this result does not fit it. Undo that, or register again."
+            )
+
+
+class _Watched:
+    """One volume; its voxels are read again only after they were modified."""
+
+    def __init__(self, earlier: str, *, before_registration: bool) -> None:
         self._code, *place = earlier.split()
         self._place = np.array(place, float).reshape(4, 4)
         self._before_registration = before_registration
         self._seen: tuple[int, str] = (-1, "")
 
     def has_changed(self, node: Any) -> bool:
-        """Whether the volume node has other voxels or another place now."""
         data = node.GetImageData()
         if data is None:
             return True
@@ -68,31 +108,22 @@ class Watched:
         return bool(moved > _TOLERANCE) or self._seen[1] != self._code
 
 
-def check_as_registered(node: Any, watched: Watched) -> None:
-    """Raises `InputError` where the moving volume of a result is not any more as it was when it was registered."""
-    if watched.has_changed(node):
-        raise InputError(
-            f"The volume '{node.GetName()}' was changed or moved since it was registered, for example by «Harden "
-            "transform»: this result does not fit it. Undo that, or register again."
-        )
+def registered_pair(transformNode: Any) -> tuple[Any, Any]:
+    """The fixed and the moving volume node of a result's transform; None for what is not there any more."""
+    roles = (transformNode.GetFixedNodeReferenceRole(), transformNode.GetMovingNodeReferenceRole())
+    fixedNode, movingNode = (transformNode.GetNodeReference(role) for role in roles)
+    return fixedNode, movingNode
 
 
-def watched_by(transform_node: Any) -> Watched | None:
-    """The moving volume as the transform of a result remembers it; None if it does not."""
-    earlier = transform_node.GetAttribute(REGISTERED_ATTRIBUTE)
-    return Watched(earlier, before_registration=True) if earlier else None
+def check_fits(result: Result, fixedNode: Any, movingNode: Any) -> None:
+    """Raises `InputError` where one of the volumes is not as it was when they were registered with this very result.
 
-
-def check_fits(result: Result, movingNode: Any) -> None:
-    """Raises `InputError` where the moving volume is not as it was when it was registered with this very result.
-
-    Asked are the transforms that the scene has of the result; without one, nothing is known of the volume.
+    Asked are the transforms that the scene has of the result; without one, nothing is known of the volumes.
     """
     scene, code = movingNode.GetScene(), result_code(result)
     for node in nodes_of_class(scene, "vtkMRMLGridTransformNode"):
-        watched = watched_by(node) if node.GetAttribute(CODE_ATTRIBUTE) == code else None
-        if watched is not None and node.GetNodeReference(node.GetMovingNodeReferenceRole()) is movingNode:
-            check_as_registered(movingNode, watched)
+        if node.GetAttribute(CODE_ATTRIBUTE) == code and registered_pair(node) == (fixedNode, movingNode):
+            PairWatch.of(node).check(fixedNode, movingNode)
 
 
 def result_code(result: Result) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import InputError
 from .scene_nodes import nodes_of_class
 
+_SLOTS = ("Background", "Foreground", "Label")
+_MARKS = tuple(f"gradientGuidedRegistration{slot}Before" for slot in _SLOTS)  # references of a slice view to volumes
+_OPACITY_MARK = "GradientGuidedRegistration.OpacityBefore"
 THREE_UP_LAYOUT = 8701  # above Slicer's own numbers
 _THREE_UP = (
     '<layout type="horizontal" split="true">'
@@ -177,6 +180,40 @@ class ViewState:
         layouts = nodes_of_class(scene, "vtkMRMLLayoutNode")
         if layouts and self.layout is not None:
             layouts[0].SetViewArrangement(self.layout)
+
+    def leave_marks(self, scene: Any) -> None:
+        """Let a scene that is saved while something else is shown know this state, for `restore_opened`."""
+        for node in slice_composites(scene):
+            state = self.composites.get(node.GetID())
+            if state is not None:
+                for slot, mark in zip(_SLOTS, _MARKS):
+                    node.SetNodeReferenceID(mark, _present(scene, state[slot.lower()]))
+                node.SetAttribute(_OPACITY_MARK, repr(state["opacity"]))
+
+
+def remove_marks(scene: Any) -> None:
+    """Take away what `ViewState.leave_marks` left."""
+    for node in slice_composites(scene):
+        for mark in _MARKS:
+            node.SetNodeReferenceID(mark, None)
+        node.RemoveAttribute(_OPACITY_MARK)
+
+
+def restore_opened(scene: Any) -> None:
+    """After a scene was opened that was saved with a look at a result: show what was shown before that look.
+
+    The volumes of a look are not saved. Views that show one now, a look of this session, are left as they are.
+    """
+    marked = [node for node in slice_composites(scene) if any(map(node.GetNodeReference, _MARKS))]
+    for node in marked:
+        shown = [scene.GetNodeByID(getattr(node, f"Get{slot}VolumeID")() or "") for slot in _SLOTS]
+        if any(volume is not None and not volume.GetSaveWithScene() for volume in shown):
+            return
+    for node in marked:
+        for slot, mark in zip(_SLOTS, _MARKS):
+            getattr(node, f"Set{slot}VolumeID")(node.GetNodeReferenceID(mark))
+        node.SetForegroundOpacity(float(node.GetAttribute(_OPACITY_MARK) or 1))
+    remove_marks(scene)
 
 
 @contextmanager

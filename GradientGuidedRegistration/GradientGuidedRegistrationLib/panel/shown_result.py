@@ -23,7 +23,7 @@ class ShownResult:
         from .. import mrml
 
         self.result = nodes.result
-        self._watched = mrml.watched_by(nodes.transform)
+        self._watch = mrml.PairWatch.of(nodes.transform)
         self.title = nodes.transform.GetName()
         self._logic = logic
         self._review: Any = None
@@ -46,7 +46,7 @@ class ShownResult:
 
     @property
     def can_be_looked_at(self) -> bool:
-        """Whether both volumes are still in the scene, and the moving one as it was registered."""
+        """Whether both volumes are still in the scene, and as they were when they were registered."""
         return not self.obstacle
 
     @property
@@ -58,13 +58,9 @@ class ShownResult:
 
     @property
     def changed(self) -> str:
-        """That the moving volume was changed since it was registered, and what to do; empty if it was not."""
-        from .. import mrml
-
-        moving = self.node("moving")
+        """That one of the volumes was changed since it was registered, and what to do; empty if none was."""
         try:
-            if moving is not None and self._watched is not None:
-                mrml.check_as_registered(moving, self._watched)
+            self._watch.check(self.node("fixed"), self.node("moving"))
         except InputError as error:
             return str(error)
         return ""
