@@ -520,6 +520,17 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         write_job(Job(fixed, moving, settings, **options), folder)
         return mrml.input_fingerprints(fixedNode, movingNode)
 
+    def labelsObstacle(self, movingSegmentationNode: Any) -> str:
+        """Why a segmentation or label map cannot be carried over, as a sentence; empty if it can."""
+        from GradientGuidedRegistrationLib import mrml
+        from GradientGuidedRegistrationLib.errors import InputError
+
+        try:
+            mrml.check_labels(movingSegmentationNode, before_registration=True)
+        except InputError as error:
+            return str(error)
+        return ""
+
     def changeJob(self, folder: Path, **changes: Any) -> None:
         """Change settings (names of `Settings`) of a job that was written, for another try."""
         from GradientGuidedRegistrationLib.registration.storage import read_settings, write_settings
@@ -624,20 +635,16 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         return mrml.recognize_pair([node for node in nodes if not node.IsA("vtkMRMLLabelMapVolumeNode")])
 
     def workingGrid(self, parameters: GradientGuidedRegistrationParameterNode) -> tuple[tuple[int, int, int], float]:
-        """Size in voxels (i, j, k) and spacing in mm of the grid on which what a parameter node names is registered."""
-        from types import SimpleNamespace
+        """Size in voxels (i, j, k) and spacing in mm of the grid on which what a parameter node names is registered.
 
+        Raises:
+            InputError: a fixed volume under a non-linear or singular transform.
+        """
+        from GradientGuidedRegistrationLib import mrml
         from GradientGuidedRegistrationLib.registration.grid import working_grid
 
-        fixedNode, settings = parameters.fixedVolume, self.settings(parameters)
-        shape = fixedNode.GetImageData().GetDimensions()
-        geometry = SimpleNamespace(
-            GetSize=lambda: shape,
-            GetSpacing=fixedNode.GetSpacing,
-            GetOrigin=fixedNode.GetOrigin,
-            GetDirection=lambda: (1, 0, 0, 0, 1, 0, 0, 0, 1),
-        )
-        grid = working_grid(geometry, settings.spacing, refined=settings.is_refined)
+        settings = self.settings(parameters)
+        grid = working_grid(mrml.grid_from_node(parameters.fixedVolume), settings.spacing, refined=settings.is_refined)
         return grid.size, grid.spacing[0]
 
     def loadPhantom(self, folder: Path) -> dict[str, Any]:

@@ -40,6 +40,14 @@ def names_in(scene: Any) -> list[str]:
     return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
 
 
+def saved(scene: Any) -> str:
+    """What a scene file of it says."""
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    scene.SetSaveToXMLString(0)
+    return str(scene.GetSceneXMLString())
+
+
 @pytest.fixture
 def logic(module: Any) -> Any:
     """A new Logic."""
@@ -93,9 +101,7 @@ def test_the_verdict_stays_with_the_nodes_in_a_saved_scene(scene: Any, logic: An
     assert nodes.transform is chosen
     for node in (nodes.transform, nodes.inverseTransform, nodes.warpedVolume):
         assert node.GetDescription() == expected
-    scene.SetSaveToXMLString(1)
-    scene.Commit()
-    assert f'description="{expected}"' in scene.GetSceneXMLString()
+    assert f'description="{expected}"' in saved(scene)
 
 
 def test_only_what_was_asked_for(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
@@ -143,9 +149,7 @@ def test_a_result_remembers_which_volume_it_fits(
     moving, parent = pair[1], new_parent(pair[1])
     chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
     transform = logic.addResultToScene(finished_result(False), *pair, transformNode=chosen).transform
-    scene.SetSaveToXMLString(1)
-    scene.Commit()
-    assert mrml.fingerprint(moving, before_registration=True) in scene.GetSceneXMLString()
+    assert mrml.fingerprint(moving, before_registration=True) in saved(scene)
     logic.setRegistered(moving, transform, False)
     moving.HardenTransform()  # of its own parent: it is where it was
     logic.setRegistered(moving, transform, True)
@@ -323,6 +327,19 @@ def test_registering_twice_starts_from_where_the_volume_was(
     assert first.transform.GetName() != second.transform.GetName()
 
 
+def test_a_volume_is_not_registered_to_itself(
+    scene: Any, logic: Any, pair: tuple[Any, Any], module: Any, tmp_path: Any
+) -> None:
+    before = names_in(scene)
+    for refused in (
+        lambda: logic.register(pair[0], pair[0]),
+        lambda: logic.writeJob(tmp_path / "job", pair[0], pair[0], logic.settings(logic.getParameterNode())),
+    ):
+        with pytest.raises(InputError, match="'MR' is the fixed and the moving volume; choose two"):
+            refused()
+    assert [name for name in names_in(scene) if name in before] == before and not (tmp_path / "job").exists()
+
+
 def test_masks_and_initial_transform_reach_the_registration(
     scene: Any, logic: Any, pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,11 +376,18 @@ def test_parameter_node_has_its_defaults_and_is_saved_in_the_scene(
     assert (again.fixedVolume, again.movingVolume) == pair
 
 
-@pytest.mark.parametrize(("quality", "spacing"), [("OFF", 0.0), ("FAST", 0.0), ("FAST", 1.5)])
+@pytest.mark.parametrize(
+    ("quality", "spacing", "scale"), [("OFF", 0.0, None), ("FAST", 0.0, None), ("FAST", 1.5, None), ("OFF", 0.0, 1.6)]
+)
 def test_the_grid_that_the_panel_tells_is_the_one_used(
-    scene: Any, logic: Any, module: Any, pair: tuple[Any, Any], quality: str, spacing: float
+    scene: Any, logic: Any, module: Any, pair: tuple[Any, Any], quality: str, spacing: float, scale: float | None
 ) -> None:
     pytest.importorskip("torch")
+    if scale is not None:
+        parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        parent.GetTransformToParent().Scale(scale, scale, scale)
+        for node in pair:
+            node.SetAndObserveTransformNodeID(parent.GetID())
     parameters = logic.getParameterNode()
     parameters.fixedVolume, parameters.movingVolume = pair
     parameters.quality, parameters.spacing = module.Quality[quality], spacing

@@ -136,11 +136,11 @@ def _fitting(job: Any, task: Task) -> Any:
     from .registration import memory
     from .registration.device import pick_device
     from .registration.files import check_volume
-    from .registration.grid import working_grid
+    from .registration.grid import Grid, working_grid
 
     device = pick_device(job.settings.device)
     check_volume(job.fixed, "fixed image")
-    grid = working_grid(job.fixed, job.settings.spacing, refined=job.settings.is_refined)
+    grid = working_grid(Grid.of(job.fixed), job.settings.spacing, refined=job.settings.is_refined)
     free = {"cpu": memory.available_memory(), "cuda": _free_on_gpu() if device == "cuda" else None}
     images = job.fixed.GetNumberOfPixels() + job.moving.GetNumberOfPixels()
     plan = memory.plan(int(np.prod(grid.size)), grid.spacing[0], device, free, images)

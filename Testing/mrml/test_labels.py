@@ -12,7 +12,7 @@ import vtk
 
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.mrml import carry_labels, labels_from_node, segment_names, volume_node_from_image
-from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image, vtk_ijk_to_ras
+from GradientGuidedRegistrationLib.mrml.geometry import matrix_from_vtk, vtk_from_image, vtk_ijk_to_ras
 
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 LIVER_TAG = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~Liver"
@@ -95,6 +95,8 @@ def test_carried_segmentation_follows_the_field_and_keeps_its_names(
     scene: Any, segmentation: Any, new_image: Any, geometry: Any, new_field: Any
 ) -> None:
     node, labels = segmentation
+    node.GetDisplayNode().SetSegmentVisibility("vessel", False)
+    node.GetDisplayNode().SetSegmentOpacity3D("Segment_1", 0.25)
     transform = sitk.DisplacementFieldTransform(sitk.Cast(new_field(geometry, 4.0), sitk.sitkVectorFloat64))
     carried = carry_labels(node, transform, labels, "organs (registered)", scene)
     expected = sitk.GetArrayFromImage(sitk.Resample(labels, labels, transform, sitk.sitkNearestNeighbor, 0))
@@ -109,7 +111,9 @@ def test_carried_segmentation_follows_the_field_and_keeps_its_names(
     tag = vtk.reference("")
     assert carried.GetSegmentation().GetSegment("Segment_1").GetTag("TerminologyEntry", tag)
     assert str(tag) == LIVER_TAG
-    assert carried.GetDisplayNode() is not None
+    display = carried.GetDisplayNode()
+    assert display is not node.GetDisplayNode() and display.GetSegmentVisibility("Segment_1")
+    assert not display.GetSegmentVisibility("vessel") and display.GetSegmentOpacity3D("Segment_1") == 0.25
     vessel = carried.GetSegmentation().GetSegment("vessel").GetRepresentation("Binary labelmap")
     assert vessel is not carried.GetSegmentation().GetSegment("Segment_1").GetRepresentation("Binary labelmap")
 
@@ -121,6 +125,13 @@ def test_carried_segmentation_takes_the_reference_grid(
     origin = np.asarray(labels.TransformContinuousIndexToPhysicalPoint([n / 2 for n in labels.GetSize()]))
     reference = new_image(dict(geometries["left-handed"], origin=(origin - 5).tolist()))
     carried = carry_labels(node, IDENTITY, reference, "organs", scene)
+    role = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    told, image = carried.GetSegmentation().GetConversionParameter(role), slicer.vtkOrientedImageData()
+    assert slicer.vtkSegmentationConverter.DeserializeImageGeometry(told, image)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    assert image.GetDimensions() == reference.GetSize()
+    assert np.allclose(matrix_from_vtk(matrix), matrix_from_vtk(vtk_ijk_to_ras(reference)), atol=1e-4)
     expected = sitk.GetArrayFromImage(sitk.Resample(labels, reference, IDENTITY, sitk.sitkNearestNeighbor, 0))
     found = sitk.GetArrayFromImage(labels_from_node(carried, reference, ["liver", "Niere rechts"]))
     assert (expected > 0).any()

@@ -143,6 +143,24 @@ def test_what_cannot_be_carried_over_is_told_before_the_run(filled: Any, scene: 
     assert "'nothing' has no segments" in filled.ui.errorLabel.text
     assert filled.runner.queue.current is None
     assert not job_folders()
+    assert not filled.ui.errorFrame.isHidden()
+    scene.Clear(0)
+    assert filled.ui.errorFrame.isHidden(), "it is of volumes that are gone"
+
+
+def test_a_segmentation_emptied_meanwhile_costs_no_registration(filled: Any, scene: Any, wait: Any) -> None:
+    import slicer
+
+    organs = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    labels = mrml.volume_node_from_image(sitk.Image(8, 8, 8, sitk.sitkUInt8) + 1, "labels", scene, labels=True)
+    assert slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(labels, organs)
+    filled._parameterNode.movingSegmentation = organs
+    filled.ui.registerButton.click()
+    organs.GetSegmentation().RemoveAllSegments()
+    wait(lambda: not filled.runner.running)
+    assert filled._parameterNode.movingVolume.GetParentTransformNode() is not None
+    assert filled.ui.errorFrame.isHidden()
+    assert filled.ui.noteLabel.text == "The segmentation 'organs' has no segments. It was not carried over."
 
 
 def test_whatever_keeps_a_job_from_being_written_is_told(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:

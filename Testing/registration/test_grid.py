@@ -27,7 +27,7 @@ def test_working_grid_covers_the_field_of_view_to_the_outer_faces(grid):
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection(grid.direction)
-    working = working_grid(image)
+    working = working_grid(Grid.of(image))
     assert np.allclose(working.spacing, working.spacing[0])
     to_index = np.linalg.inv(working.axes * np.array(working.spacing))
     index = np.array([to_index @ (grid.point(c) - working.origin) for c in corners(grid.size)])
@@ -50,13 +50,13 @@ def test_working_grid_covers_the_field_of_view_to_the_outer_faces(grid):
 def test_default_spacing(size, spacing, refined, network):
     image = sitk.Image(size, sitk.sitkUInt8)
     image.SetSpacing(spacing)
-    assert working_grid(image).spacing[0] == pytest.approx(refined)
-    assert working_grid(image, refined=False).spacing[0] == pytest.approx(network)
+    assert working_grid(Grid.of(image)).spacing[0] == pytest.approx(refined)
+    assert working_grid(Grid.of(image), refined=False).spacing[0] == pytest.approx(network)
 
 
 def test_spacing_obeys_the_memory_budget():
     image = sitk.Image((400, 400, 300), sitk.sitkUInt8)
-    grid = working_grid(image, maximum_voxels=500_000)
+    grid = working_grid(Grid.of(image), maximum_voxels=500_000)
     assert np.prod(grid.size) < 520_000
 
 

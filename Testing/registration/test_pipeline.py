@@ -250,7 +250,7 @@ def test_without_refinement_half_of_what_the_network_says_in_detail_is_taken_and
     fields = {}
 
     def predicted(network, pair, settings):
-        grid = pipeline.working_grid(phantom["fixed"], settings.spacing, refined=False)
+        grid = pipeline.working_grid(Grid.of(phantom["fixed"]), settings.spacing, refined=False)
         truth = sitk.GetArrayFromImage(grid.resample(phantom["field"]))
         error = 0.1 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(1))
         fields["said"] = torch.from_numpy(grid.vectors_from_lps(truth).astype(np.float32))[None] + error
@@ -292,7 +292,8 @@ def test_the_full_resolution_is_looked_at_where_it_is_the_result_and_not_large(
     monkeypatch.setattr(pipeline, "_load_network", lambda *_: network)
     monkeypatch.setattr(pipeline, "_LARGEST_LOOK", largest)
     register(phantom["fixed"], phantom["moving"], Settings(refine=refine, initialization="none"))
-    assert len(seen) == looks and seen[0] < torch.Size(pipeline.working_grid(phantom["fixed"], refined=False).shape)
+    whole = pipeline.working_grid(Grid.of(phantom["fixed"]), refined=False)
+    assert len(seen) == looks and seen[0] < torch.Size(whole.shape)
 
 
 def test_a_fixed_image_of_thick_slices_is_read_between_them_by_a_spline():

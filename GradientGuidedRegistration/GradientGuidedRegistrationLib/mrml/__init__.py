@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         plot_nodes_from_table,
         table_node_from_comparison,
     )
-    from .images import image_from_node, volume_node_from_image
+    from .images import grid_from_node, image_from_node, volume_node_from_image
     from .labels import carry_labels, check_labels, labels_from_node, segment_names
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
     from .modality import modality_of, recognize_pair
@@ -73,6 +73,7 @@ __all__ = [
     "fingerprint",
     "flicker",
     "gradient_map_node",
+    "grid_from_node",
     "image_from_node",
     "input_fingerprints",
     "is_registered",
@@ -119,7 +120,7 @@ _NAMES = {
         "plot_nodes_from_table",
         "table_node_from_comparison",
     ),
-    "images": ("image_from_node", "volume_node_from_image"),
+    "images": ("grid_from_node", "image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "check_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),
     "modality": ("modality_of", "recognize_pair"),

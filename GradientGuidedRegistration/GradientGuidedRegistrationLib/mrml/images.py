@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 import vtk
 
 from ..errors import InputError
 from ..registration.files import check_volume
-from .geometry import image_from_vtk, matrix_from_vtk, orthonormal, parent_to_world, vtk_from_image, vtk_ijk_to_ras
+from ..registration.grid import Grid
+from .geometry import (
+    LPS_RAS,
+    image_from_vtk,
+    matrix_from_vtk,
+    orthonormal,
+    parent_to_world,
+    vtk_from_image,
+    vtk_ijk_to_ras,
+)
 from .transaction import all_or_nothing
 
 
@@ -47,6 +57,20 @@ def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Ima
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return orthonormal(image, sitk.sitkNearestNeighbor)
     return orthonormal(image, sitk.sitkLinear, default=float(data.GetScalarRange()[0]))
+
+
+def grid_from_node(node: Any) -> Grid:
+    """The voxel centres of a volume node in the world, under its linear parents: `Grid.of` its image, without a copy.
+
+    Raises:
+        InputError: a non-linear or singular parent transform.
+    """
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    lps = LPS_RAS @ parent_to_world(node) @ matrix_from_vtk(matrix)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    size, direction = node.GetImageData().GetDimensions(), lps[:3, :3] / spacing
+    return Grid(size, tuple(spacing.tolist()), tuple(lps[:3, 3].tolist()), tuple(direction.ravel().tolist()))
 
 
 def volume_node_from_image(

@@ -97,8 +97,8 @@ def carry_labels(
 ) -> Any:
     """A new node of the same kind with the labels of `node`, resampled through `transform` onto `reference`.
 
-    Nearest neighbour. Of a segmentation, names, colours, tags (terminology) and overlaps are kept; of a label map, the
-    values and the colour table.
+    Nearest neighbour. Of a segmentation, names, colours, tags (terminology), overlaps and display are kept, and
+    `reference` becomes its geometry for editing; of a label map, the values and the colour table are kept.
 
     Args:
         node: label map or segmentation node of the moving image.
@@ -122,6 +122,11 @@ def carry_labels(
     target = slicer.vtkSegmentation()
     target.SetSourceRepresentationName(_BINARY)
     matrix = vtk_ijk_to_ras(reference)
+    extent = [bound for count in reference.GetSize() for bound in (0, count - 1)]
+    converter = slicer.vtkSegmentationConverter
+    target.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(matrix, extent)
+    )
     shared: dict[str, Any] = {}
     for layer in layers_of(source, parent_to_world(node, before_registration)):
         image = sitk.Resample(layer.image, reference, transform, sitk.sitkNearestNeighbor, 0)
@@ -142,6 +147,8 @@ def carry_labels(
         carried.SetAndObserveSegmentation(target)
         scene.AddNode(carried)
         carried.CreateDefaultDisplayNodes()
+        if node.GetDisplayNode() is not None:
+            carried.GetDisplayNode().CopyContent(node.GetDisplayNode())
     return carried
 
 

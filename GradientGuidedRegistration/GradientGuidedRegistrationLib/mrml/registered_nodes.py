@@ -52,6 +52,8 @@ def registration_input(
     Raises:
         InputError: a node cannot be registered or used.
     """
+    if fixedNode is movingNode and fixedNode is not None:
+        raise InputError(f"'{fixedNode.GetName()}' is the fixed and the moving volume; choose two different ones.")
     fixed = image_from_node(fixedNode)
     moving = image_from_node(movingNode, before_registration=True)
     options: dict[str, Any] = {

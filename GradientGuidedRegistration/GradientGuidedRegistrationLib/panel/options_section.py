@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..errors import InputError
 from . import checks
 from .choices import Model, Preset
 
@@ -47,7 +48,10 @@ def memory_text(parameters: Any, logic: Any, setup: Any) -> str:
     fixed, moving = parameters.fixedVolume, parameters.movingVolume
     if any(node is None or node.GetImageData() is None for node in (fixed, moving)):
         return ""
-    size, spacing = logic.workingGrid(parameters)
+    try:
+        size, spacing = logic.workingGrid(parameters)
+    except InputError:  # told when it is registered
+        return ""
     voxels = sum(node.GetImageData().GetNumberOfPoints() for node in (fixed, moving))
     device = checks.device_of(parameters, setup.devices)
     return checks.memory_text(size, spacing, voxels, device, setup.free_memory())

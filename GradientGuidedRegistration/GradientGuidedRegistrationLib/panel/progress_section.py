@@ -75,8 +75,8 @@ class ProgressSection:
         elif event["event"] == "note":
             self.show_note(event["text"])
 
-    def started(self) -> None:
-        """A new run: what the last one left on the screen goes."""
+    def clear(self) -> None:
+        """A new run, or a new scene: what the last one left on the screen goes."""
         self.clear_error()
         self.ui.noteLabel.visible = False
         self.ui.progressBar.value = 0

@@ -61,7 +61,6 @@ class Runner:
 
         def write(run: Run) -> None:
             run.options["createWarped"] = parameters.createWarped
-            run.options["spacing"] = self.logic.workingGrid(parameters)[1]
             nodes = {role: getattr(parameters, role) for role in _NODES}
             run.nodes.update({role: node.GetID() for role, node in nodes.items() if node is not None})
             run.options["registered"] = self.logic.writeJob(
@@ -72,6 +71,7 @@ class Runner:
                 inverseTransformNode=parameters.inverseTransform if parameters.createInverse else None,
                 warpedVolumeNode=parameters.warpedVolume if parameters.createWarped else None,
             )  # fmt: skip
+            run.options["spacing"] = self.logic.workingGrid(parameters)[1]
 
         title = _("{moving} to {fixed}").format(moving=moving.GetName(), fixed=fixed.GetName())
         self._begin("register", title, write)
@@ -109,6 +109,7 @@ class Runner:
         """End everything at once; the scene is left as it is."""
         self.queue.stop()
         self._discard_failed()
+        self.progress.clear()
         self._changed()
 
     def _begin(self, task: str, title: str, write: Callable[[Run], None]) -> None:
@@ -139,7 +140,7 @@ class Runner:
 
     def _add(self, run: Run) -> None:
         if not self.running:
-            self.progress.started()
+            self.progress.clear()
         self.queue.add(run)
 
     def _changed(self) -> None:
@@ -174,9 +175,13 @@ class Runner:
         fixed, moving = nodes["fixedVolume"], nodes["movingVolume"]
         if fixed is None or moving is None:
             raise InputError(_("A volume was removed from the scene while it was being registered."))
+        result, segmentation = self.logic.readResult(run.folder / RESULT), nodes.get("movingSegmentation")
+        obstacle = self.logic.labelsObstacle(segmentation) if segmentation is not None else ""
+        if obstacle:  # changed meanwhile: the registration is worth having without it
+            self.progress.show_note(_("{reason} It was not carried over.").format(reason=obstacle))
         made = self.logic.addResultToScene(
-            self.logic.readResult(run.folder / RESULT), fixed, moving,
-            movingSegmentationNode=nodes.get("movingSegmentation"), createWarpedVolume=run.options["createWarped"],
+            result, fixed, moving,
+            movingSegmentationNode=None if obstacle else segmentation, createWarpedVolume=run.options["createWarped"],
             registered=run.options["registered"], transformNode=nodes.get("transform"),
             inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"),
         )  # fmt: skip

@@ -141,13 +141,13 @@ class Grid:
 
 
 def working_grid(
-    fixed: sitk.Image,
+    fixed: Grid,
     spacing: float | None = None,
     maximum_voxels: int = MAXIMUM_VOXELS,
     valid: sitk.Image | None = None,
     refined: bool = True,
 ) -> Grid:
-    """Return an isotropic grid that covers what was measured of ``fixed`` to the voxels' outer faces.
+    """Return an isotropic grid that covers what was measured on ``fixed``, an image's grid, to the voxels' outer faces.
 
     ``spacing`` is in mm. By default it is about 2 mm: finer for small fields of view, but not much finer than the fixed
     image's own finest spacing, and coarser where the grid would exceed ``maximum_voxels`` (the memory budget).
@@ -158,7 +158,7 @@ def working_grid(
     """
     whole = _Box.of(fixed) if valid is None else _Box.around(valid)
     if spacing is None:
-        finest = min(fixed.GetSpacing())
+        finest = min(fixed.spacing)
         if refined:
             spacing = max(min(DEFAULT_SPACING_MM, whole.spacing(REFINED_VOXELS)), REFINED_FINEST * finest)
         else:
@@ -169,7 +169,7 @@ def working_grid(
 
 def covering_grid(image: sitk.Image, spacing: float) -> Grid:
     """Return the isotropic grid of ``spacing`` mm that covers the field of view of ``image`` and shares its centre."""
-    return _Box.of(image).grid(spacing)
+    return _Box.of(Grid.of(image)).grid(spacing)
 
 
 def enclosing_grid(valid: sitk.Image, spacing: float) -> Grid:
@@ -193,10 +193,9 @@ class _Box:
     extent: np.ndarray
 
     @classmethod
-    def of(cls, image: sitk.Image) -> _Box:
-        """The field of view of an image."""
-        own = Grid.of(image)
-        return cls(own.center, own.axes, np.array(own.size) * np.array(own.spacing))
+    def of(cls, grid: Grid) -> _Box:
+        """The field of view of an image with that grid."""
+        return cls(grid.center, grid.axes, np.array(grid.size) * np.array(grid.spacing))
 
     @classmethod
     def around(cls, valid: sitk.Image) -> _Box:
@@ -204,7 +203,7 @@ class _Box:
         own = Grid.of(valid)
         inside = sitk.GetArrayViewFromImage(valid) > 0
         if inside.all() or not inside.any():
-            return cls.of(valid)
+            return cls.of(own)
         points = _outermost(inside) * own.spacing @ own.axes.T + own.origin
         boxes = []
         for axes in (own.axes, np.eye(3)):

@@ -74,7 +74,7 @@ def register(
         network = _load_network(settings, device)
         fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
         normalized_fixed, normalized_moving = normalize(fixed).cropped(), normalize(moving).cropped()
-        grid = working_grid(fixed, settings.spacing, valid=normalized_fixed.valid, refined=settings.is_refined)
+        grid = working_grid(Grid.of(fixed), settings.spacing, valid=normalized_fixed.valid, refined=settings.is_refined)
         normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
         normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
         initial_transform = continued(initial_transform) if initial_transform is not None else None

@@ -123,7 +123,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     import SimpleITK as sitk
 
     from ..registration.files import check_content, read_image, read_labels
-    from ..registration.grid import in_patient_order, working_grid
+    from ..registration.grid import Grid, in_patient_order, working_grid
     from ..registration.intensity import normalize
     from ..registration.linear import align
     from ..registration.pipeline import Pair
@@ -133,7 +133,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     check_content(moving, f"moving image {case.moving}")
     fixed_unit, moving_unit = (normalize(in_patient_order(image)).cropped() for image in (fixed, moving))
     transform = align(fixed_unit, moving_unit, initialization)
-    grid = working_grid(in_patient_order(fixed), spacing, valid=fixed_unit.valid)
+    grid = working_grid(Grid.of(in_patient_order(fixed)), spacing, valid=fixed_unit.valid)
     if min(grid.shape) < 8:
         raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
     pair = Pair.on(grid, fixed_unit, moving_unit, transform, "cpu")
