@@ -102,3 +102,38 @@ def module(_host: Any) -> Any:
     from GradientGuidedRegistrationLib import headless
 
     return headless.load_module()
+
+
+@pytest.fixture
+def logic(module: Any) -> Any:
+    """A new Logic."""
+    return module.GradientGuidedRegistrationLogic()
+
+
+@pytest.fixture
+def new_parent(scene: Any) -> Any:
+    """`new_parent(node)` puts a node under a new linear transform, which is returned."""
+
+    def put(node: Any) -> Any:
+        parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"parent of {node.GetName()}")
+        parent.GetTransformToParent().Translate(1, 2, 3)
+        node.SetAndObserveTransformNodeID(parent.GetID())
+        return parent
+
+    return put
+
+
+@pytest.fixture
+def pair(scene: Any) -> tuple[Any, Any]:
+    """An MR and a CT of noise in the scene, `finished.SIZE` voxels along each axis."""
+    import numpy as np
+    import SimpleITK as sitk
+    from finished import SIZE
+
+    from GradientGuidedRegistrationLib import mrml
+
+    def volume(name: str, seed: int) -> Any:
+        values = np.random.default_rng(seed).normal(size=(SIZE, SIZE, SIZE)).astype(np.float32)
+        return mrml.volume_node_from_image(sitk.GetImageFromArray(values), name, scene)
+
+    return volume("MR", 1), volume("CT", 2)

@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from finished import SIZE, finished_result, names_in, saved
 
 from GradientGuidedRegistrationLib import mrml
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
-
-SIZE = 24
-
-
-def volume(scene: Any, name: str, seed: int) -> Any:
-    values = np.random.default_rng(seed).normal(size=(SIZE, SIZE, SIZE)).astype(np.float32)
-    return mrml.volume_node_from_image(sitk.GetImageFromArray(values), name, scene)
-
-
-def finished_result(inverse: bool) -> Any:
-    """What a registration gives, with a field that is known: 3 mm to the left in the middle."""
-    vectors = np.zeros((SIZE, SIZE, SIZE, 3), dtype=np.float32)
-    vectors[4:-4, 4:-4, 4:-4, 0] = 3.0
-    field = sitk.GetImageFromArray(vectors, isVector=True)
-    inverse_field = sitk.GetImageFromArray(-vectors, isVector=True) if inverse else None
-    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return SimpleNamespace(
-        field=field,
-        inverse_field=inverse_field,
-        transform=transform,
-        quality={"verdict": "check", "reasons": ["An error of 2.5 mm must be expected.", "Little overlap."]},
-        warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0),
-    )
-
-
-def names_in(scene: Any) -> list[str]:
-    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
-
-
-def saved(scene: Any) -> str:
-    """What a scene file of it says."""
-    scene.SetSaveToXMLString(1)
-    scene.Commit()
-    scene.SetSaveToXMLString(0)
-    return str(scene.GetSceneXMLString())
-
-
-@pytest.fixture
-def logic(module: Any) -> Any:
-    """A new Logic."""
-    return module.GradientGuidedRegistrationLogic()
-
-
-@pytest.fixture
-def new_parent(scene: Any) -> Any:
-    """`new_parent(node)` puts a node under a new linear transform, which is returned."""
-
-    def put(node: Any) -> Any:
-        parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", f"parent of {node.GetName()}")
-        parent.GetTransformToParent().Translate(1, 2, 3)
-        node.SetAndObserveTransformNodeID(parent.GetID())
-        return parent
-
-    return put
-
-
-@pytest.fixture
-def pair(scene: Any) -> tuple[Any, Any]:
-    """An MR and a CT in the scene."""
-    return volume(scene, "MR", 1), volume(scene, "CT", 2)
 
 
 def test_result_becomes_nodes_named_after_the_inputs(scene: Any, logic: Any, pair: tuple[Any, Any]) -> None:
@@ -143,72 +83,6 @@ def test_a_parent_that_both_volumes_share_and_that_moves_between_two_runs(
     assert moving.GetParentTransformNode() is shared and scene.GetNumberOfNodes() == nodes - 1
 
 
-def test_a_result_remembers_which_volume_it_fits(
-    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any
-) -> None:
-    moving, parent = pair[1], new_parent(pair[1])
-    chosen = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "mine")
-    transform = logic.addResultToScene(finished_result(False), *pair, transformNode=chosen).transform
-    assert mrml.fingerprint(moving, before_registration=True) in saved(scene)
-    logic.setRegistered(moving, transform, False)
-    moving.HardenTransform()  # of its own parent: it is where it was
-    logic.setRegistered(moving, transform, True)
-    logic.review(finished_result(False), *pair).close()
-    moving.HardenTransform()
-    for refused in (
-        lambda: logic.setRegistered(moving, transform, True),
-        lambda: logic.review(finished_result(False), *pair),
-        lambda: logic.writeReportJob(tmp_path / "job", finished_result(False), *pair, (None, None)),
-    ):
-        with pytest.raises(InputError, match="'CT' was changed or moved since it was registered"):
-            refused()
-    assert not (tmp_path / "job").exists()
-    assert moving.GetParentTransformNode() is None and parent.GetParentTransformNode() is None
-
-
-@pytest.mark.parametrize("how", ["moved", "other voxels", "under the inverse", "both moved"])
-def test_a_result_remembers_where_the_fixed_volume_was(
-    scene: Any, logic: Any, pair: tuple[Any, Any], new_parent: Any, tmp_path: Any, how: str
-) -> None:
-    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
-
-    fixed, moving = pair
-    shared = new_parent(fixed)
-    moving.SetAndObserveTransformNodeID(shared.GetID())
-    nodes = logic.addResultToScene(finished_result(inverse=True), *pair)
-    logic.review(nodes.result, *pair).close()
-    logic.setRegistered(moving, nodes.transform, False)
-    logic.setRegistered(moving, nodes.transform, True)
-    logic.setRegistered(moving, nodes.transform, False)
-    image, matrix = fixed.GetImageData(), shared.GetMatrixTransformToParent()
-    if how == "moved":
-        fixed.SetOrigin(*(np.array(fixed.GetOrigin()) + [0, 0, 1]))
-    elif how == "other voxels":
-        fixed.SetAndObserveImageData(vtk_from_image(sitk.Image(SIZE, SIZE, SIZE, sitk.sitkFloat32)))
-    elif how == "under the inverse":
-        logic.applyTo(fixed, nodes.inverseTransform)
-    else:
-        shared.GetTransformToParent().Translate(0, 0, 1)
-    for refused in (
-        lambda: logic.setRegistered(moving, nodes.transform, True),
-        lambda: logic.review(nodes.result, *pair),
-        lambda: logic.writeReportJob(tmp_path / "job", nodes.result, *pair, (None, None)),
-    ):
-        with pytest.raises(InputError, match="'MR' was changed or moved since it was registered"):
-            refused()
-    assert moving.GetParentTransformNode() is shared and not (tmp_path / "job").exists()
-    if how == "moved":
-        fixed.SetOrigin(*(np.array(fixed.GetOrigin()) - [0, 0, 1]))
-    elif how == "other voxels":
-        fixed.SetAndObserveImageData(image)
-    elif how == "under the inverse":
-        logic.setRegistered(fixed, nodes.inverseTransform, False)
-    else:
-        shared.SetMatrixTransformToParent(matrix)
-    logic.setRegistered(moving, nodes.transform, True)
-    logic.review(nodes.result, *pair).close()
-
-
 @pytest.mark.parametrize("kind", ["label map", "segmentation"])
 def test_what_is_carried_again_by_the_same_transform_takes_the_place_of_the_last(
     scene: Any, logic: Any, pair: tuple[Any, Any], kind: str
@@ -271,28 +145,6 @@ def test_a_target_among_the_transforms_of_the_volumes(
     with pytest.raises(InputError, match="overwrite 'MR to CT', which 'MR' is under"):
         logic.writeJob(tmp_path / "fixed", *pair, Settings(), inverseTransformNode=nodes.inverseTransform)
     assert list(tmp_path.iterdir()) == [tmp_path / "again"]
-
-
-@pytest.mark.parametrize("name", ["MR", "CT"])
-@pytest.mark.parametrize("what", ["voxels", "parent"])
-def test_a_volume_that_changes_meanwhile_is_told(
-    scene: Any, logic: Any, pair: tuple[Any, Any], tmp_path: Any, new_parent: Any, name: str, what: str
-) -> None:
-    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image
-    from GradientGuidedRegistrationLib.registration.settings import Settings
-
-    parents = {node.GetName(): new_parent(node) for node in pair}
-    registered = logic.writeJob(tmp_path / "job", *pair, Settings())
-    logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)  # nothing has changed
-    before, node = names_in(scene), scene.GetFirstNodeByName(name)
-    if what == "parent":
-        parents[name].GetTransformToParent().Translate(0, 0, 5)
-    else:
-        other = np.zeros((SIZE, SIZE, SIZE), np.float32)
-        node.SetAndObserveImageData(vtk_from_image(sitk.GetImageFromArray(other)))
-    with pytest.raises(InputError, match=f"'{name}' was changed or moved .* Register again"):
-        logic.addResultToScene(finished_result(inverse=False), *pair, registered=registered)
-    assert names_in(scene) == before
 
 
 def test_cancelling_leaves_the_scene_as_it_was(

@@ -1,0 +1,39 @@
+"""A registration that has ended, and what the scene holds of it: for the tests of the Logic."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+SIZE = 24
+
+
+def finished_result(inverse: bool) -> Any:
+    """What a registration gives, with a field that is known: 3 mm to the left in the middle."""
+    vectors = np.zeros((SIZE, SIZE, SIZE, 3), dtype=np.float32)
+    vectors[4:-4, 4:-4, 4:-4, 0] = 3.0
+    field = sitk.GetImageFromArray(vectors, isVector=True)
+    inverse_field = sitk.GetImageFromArray(-vectors, isVector=True) if inverse else None
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    return SimpleNamespace(
+        field=field,
+        inverse_field=inverse_field,
+        transform=transform,
+        quality={"verdict": "check", "reasons": ["An error of 2.5 mm must be expected.", "Little overlap."]},
+        warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0),
+    )
+
+
+def names_in(scene: Any) -> list[str]:
+    return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
+
+
+def saved(scene: Any) -> str:
+    """What a scene file of it says."""
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    scene.SetSaveToXMLString(0)
+    return str(scene.GetSceneXMLString())
