@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unittest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import pytest
 
@@ -106,6 +106,7 @@ def _wrapper() -> Any:
         name: Annotated[str, Choice(["a", "b"])] = "a"
         limit: float | None = None
         colour: Colour
+        labels: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode | None
 
     Parameters.__annotations__ = {  # names of this function, which get_type_hints cannot see
         "volume": slicer.vtkMRMLScalarVolumeNode,
@@ -115,6 +116,7 @@ def _wrapper() -> Any:
         "name": Annotated[str, Choice(["a", "b"])],
         "limit": float | None,
         "colour": Colour,
+        "labels": Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode, None],  # noqa: UP007
     }
     return parameterNodeWrapper(Parameters)
 
@@ -146,6 +148,7 @@ def test_parameter_node_round_trip(scene: Any) -> None:
         ("name", "c", ValueError),
         ("enabled", None, TypeError),
         ("volume", 3, TypeError),
+        ("labels", 3, TypeError),
     ],
 )
 def test_parameter_node_is_strict(scene: Any, name: str, value: Any, error: type[Exception]) -> None:
@@ -154,6 +157,28 @@ def test_parameter_node_is_strict(scene: Any, name: str, value: Any, error: type
     with pytest.raises(error):
         setattr(parameters, name, value)
     assert getattr(parameters, name) == before
+
+
+def test_one_of_several_types_is_kept_as_slicer_keeps_it(scene: Any) -> None:
+    """Under the number of the type that it has: a parameter node goes from one host to the other with its scene."""
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    parameters = _wrapper()(node)
+
+    def kept() -> dict[str, tuple[str, Any]]:
+        names = [name for name in node.GetParameterNames() if name.partition(".")[0] in ("labels", "limit")]
+        return {name: (node.GetParameter(name), node.GetNodeReference(name)) for name in names}
+
+    assert parameters.labels is None
+    assert kept() == {"labels.2": ("True", None), "limit.1": ("True", None)}
+    organs = [scene.AddNewNodeByClass(f"vtkMRML{name}Node") for name in ("Segmentation", "LabelMapVolume")]
+    for index, one in enumerate(organs):
+        parameters.labels, parameters.limit = one, 2.0
+        assert parameters.labels is one
+        assert kept() == {f"labels.{index}": ("", one), "limit.0": ("2.0", None)}
+    scene.RemoveNode(organs[1])
+    assert parameters.labels is None
+    parameters.labels = None
+    assert "labels.2" in kept()
 
 
 def test_logic_imports_without_vtk_and_slicer_core(repository: Path) -> None:

@@ -183,13 +183,13 @@ class _Parameter:
             annotation, *rest = typing.get_args(annotation)
             extras = tuple(rest)
         union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-        members = typing.get_args(annotation) if union else (annotation,)
-        types_ = [member for member in members if member is not type(None)]
+        self.members: tuple[Any, ...] = typing.get_args(annotation) if union else (annotation,)
+        self.keys = [f"{name}.{index}" for index in range(len(self.members))] if union else [name]  # as in Slicer
+        types_ = [member for member in self.members if member is not type(None)]
         self.is_node = all(hasattr(member, "GetNodeTagName") for member in types_)
         if len(types_) != 1 and not self.is_node:
             raise TypeError(f"Parameter {name}: outside Slicer one type or several node classes are supported, or None")
         self.type: type = types_[0]
-        self.accepted: Any = (int, float) if self.type is float else tuple(types_)
         self.optional = union or self.is_node
         self.validators = [extra for extra in extras if hasattr(extra, "validate")]
         defaults = [extra.value for extra in extras if isinstance(extra, Default)]
@@ -200,34 +200,49 @@ class _Parameter:
     def _natural_default(self) -> Any:
         return next(iter(self.type)) if issubclass(self.type, enum.Enum) else self.type()
 
+    def is_in(self, node: Any) -> bool:
+        return any(map(node.HasParameter, self.keys))
+
     def read(self, node: Any) -> Any:
-        if self.is_node:
-            return node.GetNodeReference(self.name)
-        if not node.HasParameter(self.name):
+        member, key = next((one for one in zip(self.members, self.keys) if node.HasParameter(one[1])), (None, ""))
+        if member is None:
             return self.default
-        text = node.GetParameter(self.name)
-        if self.optional and text == "None":
+        if member is type(None):
             return None
-        if self.type is bool:
+        if self.is_node:
+            return node.GetNodeReference(key)
+        text = node.GetParameter(key)
+        if member is bool:
             return text == "True"
-        read: Any = self.type
-        return read[text] if issubclass(self.type, enum.Enum) else read(text)
+        return member[text] if issubclass(member, enum.Enum) else member(text)
 
     def write(self, node: Any, value: Any) -> None:
-        self._check(value)
-        if self.is_node:
-            node.SetParameter(self.name, "")
-            node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
+        chosen = self._checked(value)
+        was_modifying = node.StartModify()
+        for key in self.keys:
+            if key != chosen:
+                node.UnsetParameter(key)
+                node.RemoveNodeReferenceIDs(key)
+        if self.is_node and (value is not None or len(self.keys) == 1):
+            node.SetParameter(chosen, "")
+            node.SetNodeReferenceID(chosen, value.GetID() if value is not None else None)
+        elif value is None:
+            node.SetParameter(chosen, "True")
         else:
-            node.SetParameter(self.name, value.name if isinstance(value, enum.Enum) else str(value))
+            node.SetParameter(chosen, value.name if isinstance(value, enum.Enum) else str(value))
+        node.EndModify(was_modifying)
 
-    def _check(self, value: Any) -> None:
+    def _checked(self, value: Any) -> str:
+        """The key under which a value is kept; `TypeError` or `ValueError` for one that is not allowed."""
+        for member, key in zip(self.members, self.keys):
+            if isinstance(value, (int, float) if member is float else member):
+                if value is not None:
+                    for validator in self.validators:
+                        validator.validate(value)
+                return key
         if value is None and self.optional:
-            return
-        if not isinstance(value, self.accepted):
-            raise TypeError(f"Parameter {self.name} takes {self.type.__name__}, not {type(value).__name__} ({value!r})")
-        for validator in self.validators:
-            validator.validate(value)
+            return self.keys[0]
+        raise TypeError(f"Parameter {self.name} takes {self.type.__name__}, not {type(value).__name__} ({value!r})")
 
 
 _MISSING = object()
@@ -249,7 +264,7 @@ def parameterNodeWrapper(cls: type) -> type:
     def initialize(self: Any, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
         for parameter in parameters().values():
-            if not parameterNode.HasParameter(parameter.name):
+            if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
 
     def accessor(name: str) -> property:
