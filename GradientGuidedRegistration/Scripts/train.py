@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     again = command("train.py", *arguments, *(() if options["resume"] else ("--resume",)))
     from GradientGuidedRegistrationLib.command import run_command
 
-    return run_command(lambda: train(options, quiet, again), "train.py")
+    return run_command(lambda: train(options, quiet, again), "train.py", "interrupted before the first checkpoint")
 
 
 def train(options: dict[str, Any], quiet: bool, again: str) -> int:

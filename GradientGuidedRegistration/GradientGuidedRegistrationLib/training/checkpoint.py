@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..whole_files import replacing, write_text
+from ..whole_files import PREFIX, replacing, write_text
 from .settings import TrainingSettings
 
 NAME = "checkpoint.pt"
-_VERSION = 2
+_VERSION = 3
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
@@ -57,6 +57,19 @@ def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]
     return content
 
 
+def check_pairs(folder: Path, earlier: dict[str, Any], pairs: dict[str, Any]) -> None:
+    """Raise `InputError` where a run had other pairs (`FileSource.fingerprints`) than it would go on with."""
+    different = [f"{name} is not there any more" for name in earlier if name not in pairs]
+    different += [f"{name} is new" for name in pairs if name not in earlier]
+    different += [f"{name} was changed" for name in pairs if name in earlier and earlier[name] != pairs[name]]
+    if different:
+        more = [f"and {len(different) - 10} more"] if len(different) > 10 else []
+        raise InputError(
+            f"The run in {folder} cannot be resumed with other pairs: {'; '.join(different[:10] + more)}. Bring them "
+            f"back, or start a new run with --weights from last.pt of this one."
+        )
+
+
 def write_settings(folder: Path, settings: TrainingSettings) -> None:
     """Keep the settings of a new run with it, for people to read."""
     write_text(folder / "settings.json", json.dumps(settings.as_dict(), indent=2) + "\n")
@@ -82,6 +95,11 @@ class RunFolder:
         if not _take(self._lock):
             self._lock.close()
             raise InputError(f"Another run is writing into {self.path}; choose another output folder.")
+        for left in (
+            *self.path.glob(f"{PREFIX}*"),
+            *self.path.glob(f"cache/{PREFIX}*"),
+        ):  # by a process that was killed
+            left.unlink(missing_ok=True)
         if not settings.resume and (self.path / NAME).exists():
             self.close()
             raise InputError(f"{self.path} holds a run already; use --resume to continue it, or another output folder.")

@@ -68,6 +68,11 @@ def start(device: str) -> Processes:
     return Processes(rank, world, chosen)
 
 
+def is_left_alone(error: RuntimeError) -> bool:
+    """Whether an exception says that another process of the group is gone."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+
+
 def choose_device(name: str) -> torch.device:
     """The device of a name such as "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the first accelerator there is.
 

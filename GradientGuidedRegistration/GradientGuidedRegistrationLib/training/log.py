@@ -61,7 +61,7 @@ def _text(value: object) -> str:
 
 
 def draw_curves(losses: Table, validation: Table, path: Path) -> None:
-    """The loss, smoothed over a fiftieth of the run, and the validation Dice, as one SVG picture."""
+    """The loss, smoothed over a fiftieth of the run, and the validation Dice (loss, without labels), as one SVG."""
     try:
         from ..evaluation.plots import line_plot
     except ImportError:  # a bare training machine has no SimpleITK, which the evaluation needs; the tables are there
@@ -78,7 +78,11 @@ def draw_curves(losses: Table, validation: Table, path: Path) -> None:
         x_label="step",
         y_label="loss",
     )
-    lower = line_plot({"Dice": validation.curve("dice")}, title="Validation", x_label="step", y_label="mean organ Dice")
+    dice, loss = validation.curve("dice"), validation.curve("loss")
+    if dice or not loss:
+        lower = line_plot({"Dice": dice}, title="Validation", x_label="step", y_label="mean organ Dice")
+    else:  # pairs without labels
+        lower = line_plot({"total": loss}, title="Validation", x_label="step", y_label="loss")
     place = lower.replace("<svg", '<svg y="330"', 1)
     write_text(
         path,
@@ -95,14 +99,15 @@ def _smoothed(curve: list[tuple[float, float]], window: int) -> list[tuple[float
 class Board:
     """TensorBoard's scalars and image panels where `tensorboard` is installed, nothing where it is not."""
 
-    def __init__(self, folder: Path, enabled: bool):
+    def __init__(self, folder: Path, enabled: bool, step: int):
+        """`step`: the last one of the run that is resumed; what was written after it counts no more."""
         self.writer = None
         if enabled:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self.writer = SummaryWriter(str(folder))
+            self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def scalars(self, values: Mapping[str, object], step: int, group: str) -> None:
         """Write the numbers among the values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ..whole_files import replacing
 from .case import Case, background
 from .case_table import CaseFiles, training_cases
 from .phantom.draws import Draws, training_seed
+
+_MOST_LISTED = 10
 
 
 class FileSource:
@@ -58,6 +61,13 @@ class FileSource:
         # With very few cases nothing can be set aside: better to validate on the training cases than not at all.
         self.training = prepared["training"]
         self.validation = prepared.get("validation") or self.training
+
+    def fingerprints(self) -> dict[str, list[Any]]:
+        """By name of the pair its split and the check sums of its arrays, to tell whether a run has the same pairs."""
+        return {
+            case.name: [case.split, *(member.CRC for member in zipfile.ZipFile(path).infolist())]
+            for case, path in dict.fromkeys([*self.training, *self.validation])
+        }
 
     def training_case(self, number: int, d: Draws) -> Case:
         """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""
@@ -148,7 +158,7 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     if case.fixed_labels is not None and case.moving_labels is not None:
         labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
         sets = [set(np.unique(sitk.GetArrayViewFromImage(image)).tolist()) - {0} for image in labels]
-        only = sorted(sets[0] - sets[1]) or "none", sorted(sets[1] - sets[0]) or "none"
+        only = _listed(sets[0] - sets[1]), _listed(sets[1] - sets[0])
         if sets[0] != sets[1]:
             raise InputError(
                 f"the segmentations have different labels: only in the fixed one {only[0]}, only in the moving one "
@@ -158,3 +168,8 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
             resampled = grid.resample(label_map, through, sitk.sitkNearestNeighbor)
             arrays[name] = sitk.GetArrayFromImage(resampled).astype(np.int32)
     return arrays
+
+
+def _listed(labels: set[int]) -> str:
+    first = ", ".join(str(label) for label in sorted(labels)[:_MOST_LISTED])
+    return first + (f" and {len(labels) - _MOST_LISTED} more" if len(labels) > _MOST_LISTED else "") or "none"

@@ -21,6 +21,8 @@ FREE_ON_RESUME = frozenset(
     {"output", "resume", "device", "workers", "checkpoint_every", "steps", "time_limit", "threads"}
 )
 
+OF_OWN_PAIRS = ("crop", "spacing", "initialization", "phantom_fraction")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -218,7 +220,7 @@ def with_preset(output: Path | str, preset: str = "default", **given: Any) -> Tr
     """Settings of a preset; what is given explicitly, and is not None, goes before what the preset says.
 
     Raises:
-        InputError: unknown preset or setting, or a value out of range.
+        InputError: unknown preset or setting, one that says nothing without own pairs, or a value out of range.
     """
     if preset not in PRESETS:
         raise InputError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
@@ -226,6 +228,10 @@ def with_preset(output: Path | str, preset: str = "default", **given: Any) -> Tr
     unknown = sorted(set(given) - known)
     if unknown:
         raise InputError(f"Unknown settings: {', '.join(unknown)}.")
+    alone = [name for name in OF_OWN_PAIRS if given.get("data") is None and given.get(name) is not None]
+    if alone:
+        options = ", ".join("--" + name.replace("_", "-") for name in alone)
+        raise InputError(f"{options}: of use with own pairs only, and no --data is given. Give it, or leave that out.")
     base = {name: value for name, value in PRESETS[preset].items() if name != "loss"}
     base.update({name: value for name, value in given.items() if value is not None})
     return replace(TrainingSettings(output=Path(output)), preset=preset, **base)

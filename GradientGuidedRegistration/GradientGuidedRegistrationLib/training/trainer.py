@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, Incomplete, InputError
 from ..interruption import uninterrupted
-from ..model import RegistrationNetwork, register_in_passes, save_weights, warp
+from ..model import RegistrationNetwork, build_network, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
 from .case_table import training_cases
@@ -68,8 +68,9 @@ def train(
         bar: show a progress bar on the terminal.
 
     Raises:
-        InputError: bad data, a folder in use, settings that do not continue the run, a full disk, or a loss that is
-            not finite (with its step and case; the last checkpoint is kept).
+        InputError: bad data, a folder in use, settings or data that do not continue the run, a full disk, or a loss
+            that is not finite (with its step and case; the last checkpoint is kept).
+        Incomplete: another process of the training has ended.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -81,6 +82,12 @@ def train(
             folder = checkpoint.RunFolder(settings)
         processes.wait()
         return Trainer(settings, processes, bar and processes.leads).run(progress)
+    except RuntimeError as error:
+        if processes.leads or not distributed.is_left_alone(error):
+            raise
+        raise Incomplete(
+            f"Process {processes.rank} stopped since another one of this training has ended; see what that one says."
+        ) from error
     finally:
         if folder is not None:
             folder.close()
@@ -90,7 +97,8 @@ def train(
 def _check_inputs(settings: TrainingSettings) -> None:
     """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
     settings.loss()
-    start_network(settings)
+    if not settings.resume:
+        start_network(settings)
     if settings.data is not None:
         training_cases(settings.data)
 
@@ -103,7 +111,8 @@ class Trainer:
         self.folder, self.device = settings.output, processes.device
         stored = checkpoint.load(self.folder, settings, processes.world) if settings.resume else None
         torch.manual_seed(settings.seed)
-        self.network: RegistrationNetwork = start_network(settings).to(self.device)
+        network = start_network(settings) if stored is None else build_network(settings.method, **stored["options"])
+        self.network: RegistrationNetwork = network.to(self.device)
         self.network.coarse_passes = (2,) if settings.coarse_first else ()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.objective = settings.loss()
@@ -120,12 +129,15 @@ class Trainer:
                 self.network, device_ids=[self.device] if self.device.type == "cuda" else None
             )
         self.files = self._own_files()
+        self.pairs = self.files.fingerprints() if self.files is not None else {}
+        if stored is not None:
+            checkpoint.check_pairs(self.folder, stored["pairs"], self.pairs)
         self.validation = self._validation_cases() if processes.leads else []
         if processes.leads:  # the others never touch these
             self.still = self._still_images()
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
-        self.board = Board(self.folder / "tensorboard", processes.leads)
+        self.board = Board(self.folder / "tensorboard", processes.leads, self.step)
         self.pending: list[tuple[int, tuple[str, ...], tuple[str, ...], torch.Tensor, float]] = []
         self.centred: tuple[int, RegistrationNetwork] | None = None
 
@@ -154,7 +166,7 @@ class Trainer:
         weights = self.folder / "best.pt"
         seconds = time.monotonic() - start
         return TrainingResult(
-            weights if weights.is_file() else None,
+            weights if self.best and weights.is_file() else None,
             self.step,
             self.best,
             seconds,
@@ -298,6 +310,8 @@ class Trainer:
                 "validated": self.validated,
                 "best": self.best,
                 "seconds": self.seconds,
+                "pairs": self.pairs,
+                "options": self.network.options,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),

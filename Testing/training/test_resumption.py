@@ -1,0 +1,143 @@
+"""What a run needs to go on, and what it must not go on with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.model import build_network, save_weights
+from GradientGuidedRegistrationLib.registration.files import read_image, write_image
+from GradientGuidedRegistrationLib.training import checkpoint, train
+from GradientGuidedRegistrationLib.training.distributed import is_left_alone
+from GradientGuidedRegistrationLib.training.log import Table, draw_curves
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.settings import with_preset
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pairs without segmentations."""
+    for seed in (0, 1):
+        images = phantom_images(seed, (36, 36, 32), 4.0)
+        for name in ("fixed", "moving"):
+            write_image(images[name], tmp_path / "pairs" / "training" / f"case{seed}" / f"{name}.nii.gz")
+    return tmp_path / "pairs"
+
+
+def interrupted(settings: Any) -> None:
+    """A run that ends after its first step, with a checkpoint."""
+
+    def stop(step: str, fraction: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(settings, progress=stop)
+
+
+def test_weights_that_a_run_started_from_are_not_needed_any_more(small: Callable[..., Any], tmp_path: Path) -> None:
+    """Nor is what they say of the network: this one is not the method's own."""
+    start = tmp_path / "start.pt"
+    network = build_network("vm", backbone="vm2")
+    save_weights(network, start)
+    interrupted(small(weights=(start,)))
+    start.unlink()
+    result = train(small(weights=(start,), resume=True))
+    assert result.finished and result.steps == 6
+    stored = torch.load(small().output / checkpoint.NAME, weights_only=True)
+    assert {k: v.shape for k, v in stored["network"].items()} == {k: v.shape for k, v in network.state_dict().items()}
+
+
+def test_a_run_does_not_go_on_with_other_pairs(small: Callable[..., Any], pairs: Path) -> None:
+    options = {"data": pairs, "spacing": 6.0}
+    interrupted(small(**options))
+    resumed = small(**options, resume=True, steps=2, schedule="cosine")
+    with pytest.raises(InputError, match="steps was 6, is 2"):
+        train(resumed)
+    before = (small().output / checkpoint.NAME).read_bytes()
+    changed = pairs / "training" / "case0" / "moving.nii.gz"
+    original = changed.read_bytes()
+    write_image(read_image(changed, "moving image") + 40, changed)
+    (pairs / "training" / "case1").rename(pairs / "training" / "case2")
+    with pytest.raises(InputError, match="case1 is not there any more; case2 is new; case0 was changed. Bring them ba"):
+        train(small(**options, resume=True))
+    assert (small().output / checkpoint.NAME).read_bytes() == before
+    changed.write_bytes(original)  # later than the cached arrays: read again, and found to be the same
+    (pairs / "training" / "case2").rename(pairs / "training" / "case1")
+    assert train(small(**options, resume=True)).finished
+
+
+def test_what_a_killed_run_left_half_written_is_removed(small: Callable[..., Any]) -> None:
+    folder = small().output
+    left = [folder / ".writing-abc.pt", folder / "cache" / ".writing-abc.npz"]
+    (folder / "cache").mkdir(parents=True)
+    for path in left:
+        path.write_bytes(b"half")
+    with checkpoint.RunFolder(small()):
+        assert not any(path.exists() for path in left)
+
+
+def test_best_weights_of_an_earlier_run_are_not_those_of_this_one(small: Callable[..., Any]) -> None:
+    settings = small(steps=1, validation_cases=0)
+    settings.output.mkdir()
+    (settings.output / "best.pt").write_bytes(b"of an earlier run")
+    assert train(settings).weights is None
+
+
+@pytest.mark.parametrize("given", [{"crop": True}, {"spacing": 2.0, "initialization": "rigid"}])
+def test_options_of_own_pairs_are_refused_without_any(given: dict[str, Any], tmp_path: Path) -> None:
+    names = ", ".join("--" + name for name in given)
+    with pytest.raises(InputError, match=f"{names}: of use with own pairs only, and no --data is given"):
+        with_preset(tmp_path, **given)
+    assert with_preset(tmp_path, "cpu").crop  # a preset knows of both
+    assert with_preset(tmp_path, data=tmp_path, **given).data == tmp_path
+
+
+def test_curves_of_pairs_without_labels_show_the_loss(tmp_path: Path) -> None:
+    losses, scores = Table(tmp_path / "losses.csv", 0), Table(tmp_path / "validation.csv", 0)
+    losses.add([{"step": step, "total": 1.0 / step} for step in range(1, 9)])
+    scores.add([{"step": step, "loss": 0.5 / step, "dice": None} for step in (4, 8)])
+    draw_curves(losses, scores, tmp_path / "curves.svg")
+    text = (tmp_path / "curves.svg").read_text(encoding="utf-8")
+    assert "mean organ Dice" not in text and text.count("<polyline") + text.count("<path") >= 2
+
+
+def test_tensorboard_forgets_steps_that_are_done_again(small: Callable[..., Any], monkeypatch: Any) -> None:
+    """Killed between checkpoints, a run does some steps twice."""
+    asked: list[int | None] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int | None) -> None:
+            asked.append(purge_step)
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_args, **_options: None
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", type(sys)("tensorboard"))
+    monkeypatch.setattr(sys.modules["torch.utils.tensorboard"], "SummaryWriter", Writer, raising=False)
+    interrupted(small(steps=2))
+    train(small(steps=2, resume=True))
+    assert asked == [None, 2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo with torchrun is tested on Linux and macOS")
+def test_the_other_processes_call_it_no_bug_when_the_first_one_ends(scripts: Path, pairs: Path, tmp_path: Path) -> None:
+    """The leading process alone prepares the pairs; the other one is waiting for it."""
+    (pairs / "training" / "case0" / "fixed.nii.gz").write_bytes(b"no image")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(scripts / "train.py"), "--output", str(tmp_path / "run"), "--data", str(pairs)]
+    command += ["--method", "vm", "--shape", "32", "32", "32", "--spacing", "6", "--steps", "1", "--device", "cpu"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode != 0 and "This is a bug" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("train.py: ")]
+    assert any("cannot be used" in line for line in told), done.stderr[-3000:]
+    assert not is_left_alone(RuntimeError("shape mismatch"))
