@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "failed to allocate",
                  "bad allocation", "failed to map segment")  # fmt: skip
 _GPU_WORDS = ("cuda error", "cudnn", "cublas", "nvml", "device-side", "torch not compiled with cuda", "no cuda gpus",
@@ -10,6 +12,11 @@ _GPU_WORDS = ("cuda error", "cudnn", "cublas", "nvml", "device-side", "torch not
 
 class InputError(ValueError):
     """Bad input: the message says what is wrong, with which input, and what to do. Scripts exit with status 2."""
+
+
+def all_wrong(what: str, wrong: Iterable[str]) -> InputError:
+    """One error for all that is wrong with an input: `what` it is, then a line for each."""
+    return InputError("\n- ".join([what, *wrong]))
 
 
 class Cancelled(Exception):

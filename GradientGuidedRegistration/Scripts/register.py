@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from GradientGuidedRegistrationLib import headless
 from GradientGuidedRegistrationLib.command import ProgressBar, meaning, run_command, whole_number
 from GradientGuidedRegistrationLib.csv_rows import read_rows
-from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.errors import Cancelled, InputError, all_wrong
 from GradientGuidedRegistrationLib.registration.settings import INITIALIZATIONS, METHODS
 
 
@@ -140,7 +140,7 @@ def _requests(table: Path, options: argparse.Namespace) -> dict[str, Any]:
     if options.report:
         check_output(_overview_folder(options.report) / "overview.html", "report")
     if wrong:
-        raise InputError("\n- ".join([f"The table of cases {table} cannot be used; nothing was done:", *wrong]))
+        raise all_wrong(f"The table of cases {table} cannot be used; nothing was done:", wrong)
     return requests
 
 

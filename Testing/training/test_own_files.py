@@ -281,7 +281,7 @@ def test_different_label_sets_are_named_for_every_case(folder: Path, tmp_path: P
     with pytest.raises(InputError) as error:
         source(tmp_path / "data", tmp_path / "cache")
     for case in ("case0", "case1"):
-        assert f"{case}: the segmentations have different labels: only in the fixed one 1, only" in str(error.value)
+        assert f"{case}: The segmentations have different labels: only in the fixed one 1, only" in str(error.value)
     assert "only in the moving one 99;" in str(error.value)
 
 

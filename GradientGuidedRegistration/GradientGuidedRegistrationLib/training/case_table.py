@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..csv_rows import read_rows
-from ..errors import InputError
+from ..errors import InputError, all_wrong
 
 COLUMNS = ("fixed", "moving")
 OPTIONAL_COLUMNS = ("fixed_labels", "moving_labels", "split", "name")
@@ -59,8 +59,7 @@ def read_cases(data: Path) -> list[CaseFiles]:
     else:
         raise InputError(f"The training data {data} does not exist; give a folder of cases or a CSV file.")
     if wrong:
-        lines = "\n".join(f"- {line[:1000]}" for line in wrong)
-        raise InputError(f"The training data {data} cannot be used:\n{lines}")
+        raise all_wrong(f"The training data {data} cannot be used:", (line[:1000] for line in wrong))
     if not cases:
         raise InputError(f"{data} holds no cases; each needs a fixed and a moving image (see train.py --help).")
     return cases

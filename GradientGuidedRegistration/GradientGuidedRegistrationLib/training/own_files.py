@@ -12,13 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..errors import InputError
+from ..errors import InputError, all_wrong
 from ..whole_files import replacing
 from .case import Case, background
+from .case_images import read_case
 from .case_table import CaseFiles, training_cases
 from .phantom.draws import Draws, training_seed
-
-_MOST_LISTED = 10
 
 
 class FileSource:
@@ -57,7 +56,7 @@ class FileSource:
             except InputError as error:
                 wrong.append(f"{case.name}: {error}")
         if wrong:
-            raise InputError(f"The training data {data} cannot be used:\n" + "\n".join(f"- {line}" for line in wrong))
+            raise all_wrong(f"The training data {data} cannot be used:", wrong)
         # With very few cases nothing can be set aside: better to validate on the training cases than not at all.
         self.training = prepared["training"]
         self.validation = prepared.get("validation") or self.training
@@ -132,18 +131,16 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
     """
     import SimpleITK as sitk
 
-    from ..registration.files import check_content, read_image, read_labels
     from ..registration.grid import Grid, in_patient_order, working_grid
     from ..registration.intensity import normalize
     from ..registration.linear import align
     from ..registration.pipeline import Pair
 
-    fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
-    check_content(fixed, f"fixed image {case.fixed}")
-    check_content(moving, f"moving image {case.moving}")
-    fixed_unit, moving_unit = (normalize(in_patient_order(image)).cropped() for image in (fixed, moving))
+    images = read_case(case)
+    fixed, moving = in_patient_order(images.fixed), in_patient_order(images.moving)
+    fixed_unit, moving_unit = normalize(fixed).cropped(), normalize(moving).cropped()
     transform = align(fixed_unit, moving_unit, initialization)
-    grid = working_grid(Grid.of(in_patient_order(fixed)), spacing, valid=fixed_unit.valid)
+    grid = working_grid(Grid.of(fixed), spacing, valid=fixed_unit.valid)
     if min(grid.shape) < 8:
         raise InputError(f"only {grid.shape} voxels of {spacing} mm; take a smaller spacing.")
     pair = Pair.on(grid, fixed_unit, moving_unit, transform, "cpu")
@@ -155,21 +152,11 @@ def _on_working_grid(case: CaseFiles, spacing: float, initialization: str) -> di
         values = sitk.GetArrayViewFromImage(unit.image)  # a spline leads past their range, the background must not
         arrays[name] = image[0, 0].numpy().clip(values.min(), values.max()).astype(np.float16)
         arrays[f"{name}_mask"] = (torch.ones_like(image) if mask is None else mask)[0, 0].numpy().astype(np.uint8)
-    if case.fixed_labels is not None and case.moving_labels is not None:
-        labels = read_labels(case.fixed_labels), read_labels(case.moving_labels)
-        sets = [set(np.unique(sitk.GetArrayViewFromImage(image)).tolist()) - {0} for image in labels]
-        only = _listed(sets[0] - sets[1]), _listed(sets[1] - sets[0])
-        if sets[0] != sets[1]:
-            raise InputError(
-                f"the segmentations have different labels: only in the fixed one {only[0]}, only in the moving one "
-                f"{only[1]}; use the same values in both."
-            )
-        for name, label_map, through in (("fixed_labels", labels[0], None), ("moving_labels", labels[1], transform)):
-            resampled = grid.resample(label_map, through, sitk.sitkNearestNeighbor)
+    for name, labels, through in (
+        ("fixed_labels", images.fixed_labels, None),
+        ("moving_labels", images.moving_labels, transform),
+    ):
+        if labels is not None:
+            resampled = grid.resample(labels, through, sitk.sitkNearestNeighbor)
             arrays[name] = sitk.GetArrayFromImage(resampled).astype(np.int32)
     return arrays
-
-
-def _listed(labels: set[int]) -> str:
-    first = ", ".join(str(label) for label in sorted(labels)[:_MOST_LISTED])
-    return first + (f" and {len(labels) - _MOST_LISTED} more" if len(labels) > _MOST_LISTED else "") or "none"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import SimpleITK as sitk
 
-from ...errors import InputError
+from ...errors import InputError, all_wrong
+from ..case_images import read_case
 from ..case_table import CaseFiles, read_cases
 from .settings import EvaluationSettings
 
@@ -71,25 +72,15 @@ def _own_pairs(settings: EvaluationSettings) -> Iterator[LabelledPair]:
         except InputError as error:
             wrong.append(f"{case.name}: {error}")
     if wrong:
-        raise InputError("\n- ".join([f"The data {settings.data} cannot be used; nothing was done:", *wrong]))
+        raise all_wrong(f"The data {settings.data} cannot be used; nothing was done:", wrong)
     yield from map(_own_pair, chosen)
 
 
 def _own_pair(case: CaseFiles) -> LabelledPair:
     from ...evaluation import labels_on_grid
-    from ...evaluation.tables import label_values
-    from ...registration.files import check_content, read_image, read_labels
 
-    fixed, moving = read_image(case.fixed, "fixed image"), read_image(case.moving, "moving image")
-    check_content(fixed, f"fixed image {case.fixed}")
-    check_content(moving, f"moving image {case.moving}")
-    assert case.fixed_labels is not None and case.moving_labels is not None  # see _own_cases
-    fixed_labels = read_labels(case.fixed_labels, "fixed segmentation")
-    moving_labels = read_labels(case.moving_labels, "moving segmentation")
-    values = [label_values(labels) for labels in (fixed_labels, moving_labels)]
-    if values[0] != values[1]:
-        raise InputError(
-            f"The segmentations have different labels, {values[0]} and {values[1]}; use the same values in both."
-        )
-    names = {value: f"label {value}" for value in values[0]}
-    return LabelledPair(case.name, fixed, moving, labels_on_grid(fixed_labels, fixed), moving_labels, names)
+    images = read_case(case)
+    assert images.fixed_labels is not None and images.moving_labels is not None  # see _own_cases
+    fixed_labels = labels_on_grid(images.fixed_labels, images.fixed)
+    names = {value: f"label {value}" for value in images.labels}
+    return LabelledPair(case.name, images.fixed, images.moving, fixed_labels, images.moving_labels, names)
