@@ -8,10 +8,10 @@ from xml.sax.saxutils import escape
 WIDTH, HEIGHT = 940, 280
 # name: (x, y, width, lines of text, fill)
 BOXES = {
-    "images": (10, 60, 130, ("CT and MR", "on one grid"), "#dbeafe"),
-    "gradients": (10, 200, 130, ("gradient maps", "edge strength, 0 to 1"), "#fde68a"),
-    "image branch": (190, 60, 150, ("image branch", "encoder, decoder"), "#dbeafe"),
-    "gradient branch": (190, 200, 150, ("gradient branch", "encoder, decoder"), "#fde68a"),
+    "images": (10, 60, 150, ("CT and MR", "on one grid"), "#dbeafe"),
+    "gradients": (10, 200, 150, ("gradient maps", "edge strength, 0 to 1"), "#fde68a"),
+    "image branch": (205, 60, 150, ("image branch", "encoder, decoder"), "#dbeafe"),
+    "gradient branch": (205, 200, 150, ("gradient branch", "encoder, decoder"), "#fde68a"),
     "gate": (400, 130, 150, ("gated fusion", "which branch, where"), "#dcfce7"),
     "refinement": (600, 130, 150, ("refinement", "on this pair"), "#dcfce7"),
     "result": (800, 130, 130, ("transform", "CT on MR, figures"), "#ede9fe"),
