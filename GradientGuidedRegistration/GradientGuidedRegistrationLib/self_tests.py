@@ -55,7 +55,6 @@ class SelfTests(TestCase):
         """The module's panel, as when the user opens the module with an empty scene."""
         panel = slicer.util.getModuleWidget("GradientGuidedRegistration")
         panel.enter()
-        panel.runner.progress.started()
         return panel
 
     def openFilledPanel(self) -> Any:
