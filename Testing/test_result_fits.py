@@ -79,6 +79,25 @@ def test_a_result_remembers_where_the_fixed_volume_was(
     logic.review(nodes.result, *pair).close()
 
 
+@pytest.mark.parametrize("handed", [1.0, -1.0])
+def test_a_volume_is_the_same_after_its_slices_were_reversed(scene: Any, handed: float) -> None:
+    """Slicer reads a left-handed volume that way: in a scene that was saved and opened it is a right-handed one."""
+    values = np.random.default_rng(0).integers(-1000, 1000, (50, 90, 91)).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    image.SetDirection((1, 0, 0, 0, 0.8, -0.6 * handed, 0, 0.6, 0.8 * handed))
+    image.SetSpacing((0.7, 0.8, 3.0))
+    image.SetOrigin((-30.0, 20.0, 10.0))
+    node = mrml.volume_node_from_image(image, "MR", scene)
+    watch = mrml.PairWatch((mrml.fingerprint(node), None))
+    reversed_image = sitk.Flip(image, (False, False, True), False)  # flips the voxels in their places
+    assert reversed_image.GetDirection() != image.GetDirection()
+    other = mrml.volume_node_from_image(reversed_image, "MR again", scene)
+    assert watch.changed(other, None) is None
+    other.GetImageData().SetScalarComponentFromDouble(0, 0, 0, 0, 5000)
+    other.GetImageData().Modified()
+    assert watch.changed(other, None) is other
+
+
 @pytest.mark.parametrize("name", ["MR", "CT"])
 @pytest.mark.parametrize("what", ["voxels", "parent"])
 def test_a_volume_that_changes_meanwhile_is_told(

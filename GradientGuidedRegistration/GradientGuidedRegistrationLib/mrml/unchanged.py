@@ -20,7 +20,7 @@ _SAMPLES = 1 << 18
 _TOLERANCE = 1e-4  # of a matrix in mm: hardening a linear transform changes the last digits only
 
 
-REGISTERED_ATTRIBUTES = ("GradientGuidedRegistration.RegisteredFixed", "GradientGuidedRegistration.Registered")
+REGISTERED_ATTRIBUTES = ("GradientGuidedRegistration.RegisteredFixed", "GradientGuidedRegistration.RegisteredMoving")
 """Of the transform of a result: the `input_fingerprints` of the two volumes for which it was made."""
 
 CODE_ATTRIBUTE = "GradientGuidedRegistration.ResultCode"
@@ -37,8 +37,8 @@ def fingerprint(node: Any, *, before_registration: bool = False) -> str:
     Raises:
         InputError: a non-linear or singular transform above the node.
     """
-    place = _place(node, before_registration)
-    return " ".join([_code(node.GetImageData()), *(repr(float(value)) for value in place.ravel())])
+    place, is_turned = _place(node, before_registration)
+    return " ".join([_code(node.GetImageData(), is_turned), *(repr(float(value)) for value in place.ravel())])
 
 
 def input_fingerprints(fixedNode: Any, movingNode: Any) -> tuple[str, str]:
@@ -100,12 +100,12 @@ class _Watched:
         if data is None:
             return True
         try:
-            moved = np.abs(_place(node, self._before_registration) - self._place).max()
+            place, is_turned = _place(node, self._before_registration)
         except InputError:
             return True
         if self._seen[0] != data.GetMTime():  # no two objects of VTK share one
-            self._seen = (data.GetMTime(), _code(data))
-        return bool(moved > _TOLERANCE) or self._seen[1] != self._code
+            self._seen = (data.GetMTime(), _code(data, is_turned))
+        return bool(np.abs(place - self._place).max() > _TOLERANCE) or self._seen[1] != self._code
 
 
 def registered_pair(transformNode: Any) -> tuple[Any, Any]:
@@ -131,17 +131,34 @@ def result_code(result: Result) -> str:
     return _crc(sitk.GetArrayViewFromImage(result.field), result.field.GetSize())
 
 
-def _place(node: Any, before_registration: bool) -> np.ndarray:
+def _place(node: Any, before_registration: bool) -> tuple[np.ndarray, bool]:
+    """The (4, 4) IJK-to-RAS matrix in the world, and whether that is of the voxels with their slices in reverse.
+
+    That is how Slicer reads a left-handed volume, which is thus the same before and after it was saved and opened.
+    """
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return parent_to_world(node, before_registration) @ matrix_from_vtk(matrix)
+    place = parent_to_world(node, before_registration) @ matrix_from_vtk(matrix)
+    is_turned = bool(np.linalg.det(place[:3, :3]) < 0)
+    if is_turned:
+        place[:, 3] += (node.GetImageData().GetDimensions()[2] - 1) * place[:, 2]
+        place[:, 2] *= -1
+    return place, is_turned
 
 
-def _code(data: Any) -> str:
-    return _crc(vtk_to_numpy(data.GetPointData().GetScalars()), data.GetDimensions())
+def _code(data: Any, is_turned: bool = False) -> str:
+    values = vtk_to_numpy(data.GetPointData().GetScalars())
+    return _crc(values, data.GetDimensions(), data.GetDimensions()[2] if is_turned else 1)
 
 
-def _crc(values: np.ndarray, size: tuple[int, ...]) -> str:
+def _crc(values: np.ndarray, size: tuple[int, ...], reversed_blocks: int = 1) -> str:
+    """Of a sample of the values; with their `reversed_blocks` blocks of one length, the slices, in reverse order."""
     values = values.ravel()
     step = max(1, values.size // _SAMPLES) | 1  # odd: no column of a volume is left out
-    return f"{crc32(values[::step].tobytes(), crc32(repr((values.dtype.str, size)).encode())):08x}"
+    if reversed_blocks > 1:
+        length = values.size // reversed_blocks
+        block, place = np.divmod(np.arange(0, values.size, step), length)
+        sample = values[(reversed_blocks - 1 - block) * length + place]
+    else:
+        sample = values[::step]
+    return f"{crc32(sample.tobytes(), crc32(repr((values.dtype.str, size)).encode())):08x}"
