@@ -67,6 +67,7 @@ class _NodeComboBox(QtWidgets.QWidget):
 
     def loaded(self) -> None:
         self._node = None
+        self._model = SimpleNamespace(hiddenNodeIDs=())
         self._box = QtWidgets.QComboBox(self)
         self._box.setFocusProxy(self)  # as in Slicer
         QtWidgets.QVBoxLayout(self).addWidget(self._box)
@@ -78,6 +79,9 @@ class _NodeComboBox(QtWidgets.QWidget):
 
     def addAttribute(self, *arguments: str) -> None:
         self.attribute = arguments
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._model
 
     def currentNode(self) -> Any:
         return self._node

@@ -211,6 +211,20 @@ def test_a_volume_that_was_hardened_is_not_deformed_again(
     assert ui.fadeButton.enabled and ui.registeredCheckBox.checked and "Untick" in ui.registeredCheckBox.toolTip
 
 
+def test_volumes_made_for_looking_are_no_inputs(panel: Any, show: Any, scene: Any) -> None:
+    ui = panel.ui
+    hidden = ui.movingSelector.sortFilterProxyModel
+    show()
+    assert list(hidden().hiddenNodeIDs) == []
+    before = node_ids(scene)
+    ui.fadeButton.click()
+    ui.checkerboardButton.click()
+    made = {node for node in node_ids(scene) - before if scene.GetNodeByID(node).IsA("vtkMRMLVolumeNode")}
+    assert len(made) == 2 and made <= set(hidden().hiddenNodeIDs)
+    ui.restoreViewsButton.click()
+    assert list(hidden().hiddenNodeIDs) == []
+
+
 def test_a_fixed_volume_that_was_moved_is_told(panel: Any, show: Any, volumes: Any, views: Any) -> None:
     """Its new place would be shown, and measured, under a result of the old one."""
     ui = panel.ui

@@ -65,6 +65,11 @@ class Review:
         self._before.leave_marks(scene)
         self._made: dict[Any, str] = {}
 
+    @property
+    def made(self) -> list[str]:
+        """The IDs of the nodes that were made for looking; some may be gone again."""
+        return list(self._made.values())
+
     def fade(self, opacity: float = 0.5) -> None:
         """The registered moving image over the fixed one."""
         show_in_slices(self.scene, self.fixedNode, self.warped(), opacity)

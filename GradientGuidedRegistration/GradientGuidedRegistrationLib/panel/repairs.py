@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
+
+
+def node_selectors(ui: Any) -> list[Any]:
+    """Every `qMRMLNodeComboBox` of the panel."""
+    return [widget for widget in vars(ui).values() if hasattr(widget, "currentNode")]
+
+
+def hide_from_selectors(ui: Any, node_ids: Sequence[str]) -> None:
+    """Leave nodes out of the panel's lists that the slice views have to list: volumes that are made for looking."""
+    for selector in node_selectors(ui):
+        model = selector.sortFilterProxyModel()
+        if list(model.hiddenNodeIDs) != list(node_ids):
+            model.hiddenNodeIDs = list(node_ids)
 
 
 def reach_node_selectors(ui: Any) -> None:
@@ -13,7 +26,7 @@ def reach_node_selectors(ui: Any) -> None:
 
     A `qMRMLNodeComboBox` takes the focus from the list inside of it and refuses it itself.
     """
-    for selector in [widget for widget in vars(ui).values() if hasattr(widget, "currentNode")]:
+    for selector in node_selectors(ui):
         for inner in [child for child in selector.children() if child.inherits("QComboBox")]:
             inner.setFocusProxy(None)
             selector.setFocusProxy(inner)

@@ -72,6 +72,11 @@ class ShownResult:
             self._review = self._logic.review(self.result, self.node("fixed"), self.node("moving"))
         return self._review
 
+    @property
+    def made(self) -> list[str]:
+        """The IDs of the nodes that were made for looking."""
+        return self._review.made if self._review is not None else []
+
     def close(self) -> None:
         """Take what was made for looking out of the scene, and show what was shown before."""
         review, self._review = self._review, None

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..errors import InputError
 from .looks import Look, looks
+from .repairs import hide_from_selectors
 from .shown_result import ShownResult
 
 _FLICKER_MS = 500
@@ -78,6 +79,7 @@ class ViewSection:
     def update(self) -> None:
         """Press and enable the buttons as it is, and say what is seen."""
         ui, look, shown = self.ui, self._look, self._shown
+        hide_from_selectors(ui, shown.made if shown is not None else [])
         possible = shown is not None and shown.can_be_looked_at
         for other in self._looks:
             self._button(other).enabled = possible
