@@ -95,11 +95,9 @@ class RunFolder:
         if not _take(self._lock):
             self._lock.close()
             raise InputError(f"Another run is writing into {self.path}; choose another output folder.")
-        for left in (
-            *self.path.glob(f"{PREFIX}*"),
-            *self.path.glob(f"cache/{PREFIX}*"),
-        ):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        unfinished = (*self.path.glob(f"{PREFIX}*"), *self.path.glob(f"cache/{PREFIX}*"))
+        for path in unfinished:  # of a process that was killed
+            path.unlink(missing_ok=True)
         if not settings.resume and (self.path / NAME).exists():
             self.close()
             raise InputError(f"{self.path} holds a run already; use --resume to continue it, or another output folder.")

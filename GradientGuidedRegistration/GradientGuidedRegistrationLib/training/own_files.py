@@ -63,10 +63,8 @@ class FileSource:
 
     def fingerprints(self) -> dict[str, list[Any]]:
         """By name of the pair its split and the check sums of its arrays, to tell whether a run has the same pairs."""
-        return {
-            case.name: [case.split, *(member.CRC for member in zipfile.ZipFile(path).infolist())]
-            for case, path in dict.fromkeys([*self.training, *self.validation])
-        }
+        pairs = dict.fromkeys([*self.training, *self.validation])
+        return {case.name: [case.split, *_check_sums(path)] for case, path in pairs}
 
     def training_case(self, number: int, d: Draws) -> Case:
         """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""
@@ -117,6 +115,11 @@ class FileSource:
             with replacing(target) as temporary, open(temporary, "wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
         return target
+
+
+def _check_sums(path: Path) -> list[int]:
+    with zipfile.ZipFile(path) as arrays:
+        return [member.CRC for member in arrays.infolist()]
 
 
 def _newest(path: Path) -> int:

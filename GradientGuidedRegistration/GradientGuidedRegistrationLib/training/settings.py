@@ -21,6 +21,7 @@ FREE_ON_RESUME = frozenset(
     {"output", "resume", "device", "workers", "checkpoint_every", "steps", "time_limit", "threads"}
 )
 
+# Of no use without own pairs.
 OF_OWN_PAIRS = ("crop", "spacing", "initialization", "phantom_fraction")
 
 
