@@ -33,6 +33,26 @@ def test_an_error_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+@POSIX
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    """Results that are kept on another disk are written there."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    file, folder, loop = tmp_path / "a.txt", tmp_path / "report", tmp_path / "loop"
+    file.symlink_to(disk / "a.txt")  # which is not there yet
+    folder.symlink_to(disk / "report")
+    loop.symlink_to(loop)
+    for content in ("one", "two"):
+        assert write_text(file, content) == file
+        with replacing_folder(folder) as part:
+            (part / content).touch()
+        assert (disk / "a.txt").read_text() == content and os.listdir(disk / "report") == [content]
+    assert file.is_symlink() and folder.is_symlink()
+    assert sorted(os.listdir(disk)) == ["a.txt", "report"]
+    with pytest.raises(OSError, match="cannot be written"):
+        write_text(loop / "a.txt", "x")
+
+
 def test_the_ending_of_the_temporary_name_can_be_chosen(tmp_path: Path) -> None:
     with replacing(tmp_path / "a.nii.gz", ".nii.gz") as temporary:
         assert temporary.name.endswith(".nii.gz") and temporary.parent == tmp_path

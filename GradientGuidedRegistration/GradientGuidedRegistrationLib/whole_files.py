@@ -20,7 +20,8 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     """Give a temporary file beside ``path`` to write to; it takes the place of ``path`` when the block ends well.
 
     Folders are made as needed. Until the end an older file of that name stays as it was, and after an error nothing
-    but that is left. The file has the permissions that the user's new files have.
+    but that is left. The file has the permissions that the user's new files have. A link stays one: what it leads to is
+    written.
 
     Args:
         suffix: ending of the temporary name, for writers that choose a format by it; that of ``path`` by default.
@@ -28,7 +29,7 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
     """
-    path = Path(path)
+    path = _followed(Path(path))
     suffix = (path.suffix if suffix is None else suffix)[-_LONGEST_SUFFIX:]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +57,13 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
 def replacing_folder(folder: str | Path) -> Iterator[Path]:
     """Give a folder beside ``folder`` to fill; it takes the place of ``folder`` when the block ends well.
 
-    What a process that was killed has left of an earlier attempt is removed first. After an error nothing is left.
+    What a process that was killed has left of an earlier attempt is removed first. After an error nothing is left. A
+    link stays one.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = _followed(Path(folder))
     part = folder.with_name(os.fsdecode(os.fsencode(folder.name)[:_LONGEST_IN_PART]) + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -100,6 +102,10 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write UTF-8 text whole or not at all, line ends as they are; returns its path."""
     return write_bytes(path, text.encode("utf-8"))
+
+
+def _followed(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _to_disk(path: Path) -> None:
