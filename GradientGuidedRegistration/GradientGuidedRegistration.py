@@ -520,17 +520,6 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         write_job(Job(fixed, moving, settings, **options), folder)
         return mrml.input_fingerprints(fixedNode, movingNode)
 
-    def labelsObstacle(self, movingSegmentationNode: Any) -> str:
-        """Why a segmentation or label map cannot be carried over, as a sentence; empty if it can."""
-        from GradientGuidedRegistrationLib import mrml
-        from GradientGuidedRegistrationLib.errors import InputError
-
-        try:
-            mrml.check_labels(movingSegmentationNode, before_registration=True)
-        except InputError as error:
-            return str(error)
-        return ""
-
     def changeJob(self, folder: Path, **changes: Any) -> None:
         """Change settings (names of `Settings`) of a job that was written, for another try."""
         from GradientGuidedRegistrationLib.registration.storage import read_settings, write_settings

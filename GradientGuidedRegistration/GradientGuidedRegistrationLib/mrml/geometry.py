@@ -10,6 +10,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..errors import InputError
+from ..registration.grid import Grid
 
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns RAS into LPS coordinates and back."""
@@ -86,6 +87,13 @@ def parent_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
     return world
 
 
+def ijk_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
+    """(4, 4) matrix from the voxel indices of a volume node to RAS mm in the world; errors as `parent_to_world`."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return parent_to_world(node, before_registration) @ matrix_from_vtk(matrix)
+
+
 def is_singular(matrix: np.ndarray) -> bool:
     """Whether a (4, 4) matrix brings some distance to nothing, so that nothing brings it back."""
     return bool(abs(np.linalg.det(matrix[:3, :3])) < 1e-9)
@@ -104,13 +112,20 @@ def vtk_ijk_to_ras(image: sitk.Image) -> vtk.vtkMatrix4x4:
     return matrix_to_vtk(ijk_to_ras(image))
 
 
-def set_geometry(image: sitk.Image, matrix: np.ndarray) -> None:
-    """Give an image the geometry of a (4, 4) IJK-to-RAS matrix, in LPS mm."""
+def grid_from_matrix(matrix: np.ndarray, size: tuple[int, int, int]) -> Grid:
+    """The grid, LPS mm, of so many voxels (i, j, k) with a (4, 4) IJK-to-RAS matrix."""
     lps = LPS_RAS @ matrix
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
+    direction = lps[:3, :3] / spacing
+    return Grid(size, tuple(spacing.tolist()), tuple(lps[:3, 3].tolist()), tuple(direction.ravel().tolist()))
+
+
+def set_geometry(image: sitk.Image, matrix: np.ndarray) -> None:
+    """Give an image the geometry of a (4, 4) IJK-to-RAS matrix, in LPS mm."""
+    grid = grid_from_matrix(matrix, image.GetSize())
+    image.SetSpacing(grid.spacing)
+    image.SetDirection(grid.direction)
+    image.SetOrigin(grid.origin)
 
 
 def image_from_vtk(data: vtk.vtkImageData, matrix: np.ndarray) -> sitk.Image:

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
-import vtk
 
 from ..errors import InputError
 from ..registration.files import check_volume
 from ..registration.grid import Grid
-from .geometry import (
-    LPS_RAS,
-    image_from_vtk,
-    matrix_from_vtk,
-    orthonormal,
-    parent_to_world,
-    vtk_from_image,
-    vtk_ijk_to_ras,
-)
+from .geometry import grid_from_matrix, ijk_to_world, image_from_vtk, orthonormal, vtk_from_image, vtk_ijk_to_ras
 from .transaction import all_or_nothing
 
 
@@ -50,9 +40,7 @@ def image_from_node(node: Any, *, before_registration: bool = False) -> sitk.Ima
             f"The volume '{name}' has {data.GetNumberOfScalarComponents()} components a voxel; convert it "
             "to one (Vector to Scalar Volume module) and try again."
         )
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    image = image_from_vtk(data, parent_to_world(node, before_registration) @ matrix_from_vtk(matrix))
+    image = image_from_vtk(data, ijk_to_world(node, before_registration))
     check_volume(image, f"volume '{name}'")
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return orthonormal(image, sitk.sitkNearestNeighbor)
@@ -65,12 +53,7 @@ def grid_from_node(node: Any) -> Grid:
     Raises:
         InputError: a non-linear or singular parent transform.
     """
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    lps = LPS_RAS @ parent_to_world(node) @ matrix_from_vtk(matrix)
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    size, direction = node.GetImageData().GetDimensions(), lps[:3, :3] / spacing
-    return Grid(size, tuple(spacing.tolist()), tuple(lps[:3, 3].tolist()), tuple(direction.ravel().tolist()))
+    return grid_from_matrix(ijk_to_world(node), node.GetImageData().GetDimensions())
 
 
 def volume_node_from_image(

@@ -135,8 +135,8 @@ def add_result(
             )  # fmt: skip
             segmentation.SetAttribute(RESULT_ATTRIBUTE, "1")
             earlier = _carried_earlier(movingSegmentationNode, segmentation, transformNode)
-            if earlier is None:
-                _show_like(movingSegmentationNode, segmentation)
+            if earlier is None and segmentation.IsA("vtkMRMLSegmentationNode"):
+                segmentation.GetDisplayNode().SetVisibility2DFill(False)  # filled, it would cover both images
         for node in (transform, inverse, warped, segmentation):
             if node is not None:
                 node.SetDescription(_verdict(result.quality))
@@ -167,12 +167,3 @@ def _carried_earlier(source: Any, carried: Any, transformNode: Any) -> Any:
     return next(
         (node for node in nodes if all(node.GetNodeReference(role) is other for role, other in references)), None
     )
-
-
-def _show_like(source: Any, carried: Any) -> None:
-    """A carried segmentation is seen where the source is, as outlines: filled, it would cover both images."""
-    if not carried.IsA("vtkMRMLSegmentationNode"):
-        return
-    shown = source.GetDisplayNode()
-    carried.GetDisplayNode().SetVisibility(shown is None or bool(shown.GetVisibility()))
-    carried.GetDisplayNode().SetVisibility2DFill(False)

@@ -8,12 +8,11 @@ from zlib import crc32
 
 import numpy as np
 import SimpleITK as sitk
-import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
 from ..registration.result import Result
-from .geometry import matrix_from_vtk, parent_to_world
+from .geometry import ijk_to_world
 from .scene_nodes import nodes_of_class
 
 _SAMPLES = 1 << 18
@@ -136,9 +135,7 @@ def _place(node: Any, before_registration: bool) -> tuple[np.ndarray, bool]:
 
     That is how Slicer reads a left-handed volume, which is thus the same before and after it was saved and opened.
     """
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    place = parent_to_world(node, before_registration) @ matrix_from_vtk(matrix)
+    place = ijk_to_world(node, before_registration)
     is_turned = bool(np.linalg.det(place[:3, :3]) < 0)
     if is_turned:
         place[:, 3] += (node.GetImageData().GetDimensions()[2] - 1) * place[:, 2]
@@ -146,19 +143,14 @@ def _place(node: Any, before_registration: bool) -> tuple[np.ndarray, bool]:
     return place, is_turned
 
 
-def _code(data: Any, is_turned: bool = False) -> str:
+def _code(data: Any, is_turned: bool) -> str:
     values = vtk_to_numpy(data.GetPointData().GetScalars())
-    return _crc(values, data.GetDimensions(), data.GetDimensions()[2] if is_turned else 1)
+    if is_turned:
+        values = values.reshape(data.GetDimensions()[2], -1)[::-1]
+    return _crc(values, data.GetDimensions())
 
 
-def _crc(values: np.ndarray, size: tuple[int, ...], reversed_blocks: int = 1) -> str:
-    """Of a sample of the values; with their `reversed_blocks` blocks of one length, the slices, in reverse order."""
+def _crc(values: np.ndarray, size: tuple[int, ...]) -> str:
     values = values.ravel()
     step = max(1, values.size // _SAMPLES) | 1  # odd: no column of a volume is left out
-    if reversed_blocks > 1:
-        length = values.size // reversed_blocks
-        block, place = np.divmod(np.arange(0, values.size, step), length)
-        sample = values[(reversed_blocks - 1 - block) * length + place]
-    else:
-        sample = values[::step]
-    return f"{crc32(sample.tobytes(), crc32(repr((values.dtype.str, size)).encode())):08x}"
+    return f"{crc32(values[::step].tobytes(), crc32(repr((values.dtype.str, size)).encode())):08x}"

@@ -176,15 +176,21 @@ class Runner:
         if fixed is None or moving is None:
             raise InputError(_("A volume was removed from the scene while it was being registered."))
         result, segmentation = self.logic.readResult(run.folder / RESULT), nodes.get("movingSegmentation")
-        obstacle = self.logic.labelsObstacle(segmentation) if segmentation is not None else ""
-        if obstacle:  # changed meanwhile: the registration is worth having without it
-            self.progress.show_note(_("{reason} It was not carried over.").format(reason=obstacle))
-        made = self.logic.addResultToScene(
-            result, fixed, moving,
-            movingSegmentationNode=None if obstacle else segmentation, createWarpedVolume=run.options["createWarped"],
-            registered=run.options["registered"], transformNode=nodes.get("transform"),
-            inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"),
-        )  # fmt: skip
+
+        def add(carried: Any) -> Any:
+            return self.logic.addResultToScene(
+                result, fixed, moving, movingSegmentationNode=carried, createWarpedVolume=run.options["createWarped"],
+                registered=run.options["registered"], transformNode=nodes.get("transform"),
+                inverseTransformNode=nodes.get("inverseTransform"), warpedVolumeNode=nodes.get("warpedVolume"),
+            )  # fmt: skip
+
+        try:
+            made = add(segmentation)
+        except InputError as error:
+            if segmentation is None:
+                raise
+            made = add(None)  # changed meanwhile: the registration is worth having without it
+            self.progress.show_note(_("{reason} It was not carried over.").format(reason=error))
         self._on_result(made, fixed, moving)  # which ends the look at the last result, and brings its views back
         _show_layers(fixed, moving)
 
