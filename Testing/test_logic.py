@@ -113,6 +113,7 @@ def test_what_is_carried_again_by_the_same_transform_takes_the_place_of_the_last
         assert sitk.GetArrayFromImage(mrml.image_from_node(again.warpedSegmentation)).max() == 4
     else:
         assert mrml.segment_names(again.warpedSegmentation) == ["liver"]
+        assert not shown.GetVisibility2DFill(), "filled, it would cover both images"
     other = logic.addResultToScene(finished_result(False), *pair, **options)
     assert other.warpedSegmentation is not first.warpedSegmentation  # of another transform
 

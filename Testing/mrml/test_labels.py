@@ -95,6 +95,7 @@ def test_carried_segmentation_follows_the_field_and_keeps_its_names(
     scene: Any, segmentation: Any, new_image: Any, geometry: Any, new_field: Any
 ) -> None:
     node, labels = segmentation
+    node.GetDisplayNode().SetVisibility(False)
     node.GetDisplayNode().SetSegmentVisibility("vessel", False)
     node.GetDisplayNode().SetSegmentOpacity3D("Segment_1", 0.25)
     transform = sitk.DisplacementFieldTransform(sitk.Cast(new_field(geometry, 4.0), sitk.sitkVectorFloat64))
@@ -113,6 +114,7 @@ def test_carried_segmentation_follows_the_field_and_keeps_its_names(
     assert str(tag) == LIVER_TAG
     display = carried.GetDisplayNode()
     assert display is not node.GetDisplayNode() and display.GetSegmentVisibility("Segment_1")
+    assert not display.GetVisibility()
     assert not display.GetSegmentVisibility("vessel") and display.GetSegmentOpacity3D("Segment_1") == 0.25
     vessel = carried.GetSegmentation().GetSegment("vessel").GetRepresentation("Binary labelmap")
     assert vessel is not carried.GetSegmentation().GetSegment("Segment_1").GetRepresentation("Binary labelmap")

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from GradientGuidedRegistrationLib.errors import Cancelled, InputError
+from GradientGuidedRegistrationLib.errors import Cancelled, Incomplete, InputError
 from GradientGuidedRegistrationLib.model import build_network, save_weights
 from GradientGuidedRegistrationLib.registration.files import read_image, write_image
-from GradientGuidedRegistrationLib.training import checkpoint, train
-from GradientGuidedRegistrationLib.training.distributed import is_left_alone
+from GradientGuidedRegistrationLib.training import checkpoint, distributed, train
 from GradientGuidedRegistrationLib.training.log import Table, draw_curves
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 from GradientGuidedRegistrationLib.training.settings import with_preset
@@ -127,6 +126,29 @@ def test_tensorboard_forgets_steps_that_are_done_again(small: Callable[..., Any]
     assert asked == [None, 2]
 
 
+@pytest.mark.parametrize(
+    ("rank", "said", "error", "told"),
+    [
+        (1, "[../gloo/transport/tcp/pair.cc:547] Connection closed by peer", Incomplete, "Process 1 stopped since"),
+        (0, "[../gloo/transport/tcp/pair.cc:547] Connection closed by peer", RuntimeError, "Connection closed by peer"),
+        (1, "mat1 and mat2 shapes cannot be multiplied", RuntimeError, "mat1 and mat2"),
+    ],
+)
+def test_a_process_that_is_left_alone_says_so(
+    small: Callable[..., Any], monkeypatch: Any, rank: int, said: str, error: type[Exception], told: str
+) -> None:
+    """What the leading process says, and what other errors say, is not hidden."""
+
+    def alone(self: Any) -> None:
+        raise RuntimeError(said)
+
+    process = distributed.Processes(rank, 2, torch.device("cpu"))
+    monkeypatch.setattr(distributed, "start", lambda device: process)
+    monkeypatch.setattr(distributed.Processes, "wait", alone)
+    with pytest.raises(error, match=told):
+        train(small())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo with torchrun is tested on Linux and macOS")
 def test_the_other_processes_call_it_no_bug_when_the_first_one_ends(scripts: Path, pairs: Path, tmp_path: Path) -> None:
     """The leading process alone prepares the pairs; the other one is waiting for it."""
@@ -140,4 +162,3 @@ def test_the_other_processes_call_it_no_bug_when_the_first_one_ends(scripts: Pat
     assert done.returncode != 0 and "This is a bug" not in done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("train.py: ")]
     assert any("cannot be used" in line for line in told), done.stderr[-3000:]
-    assert not is_left_alone(RuntimeError("shape mismatch"))
