@@ -30,7 +30,7 @@ from GradientGuidedRegistrationLib.panel.choices import Device, Initialization, 
 from GradientGuidedRegistrationLib.self_tests import SelfTests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import SimpleITK as sitk
 
@@ -190,6 +190,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self.addObserver(scene, scene.NodeAddedEvent, self.resultSection.update)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
+        self.resultSection.find()
         self.setupSection.check()
 
     def cleanup(self) -> None:
@@ -210,6 +211,7 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
     def enter(self) -> None:
         """The module is shown, again or for the first time."""
         self.initializeParameterNode()
+        self.resultSection.find()
         self.resultSection.update()
 
     def exit(self) -> None:
@@ -239,7 +241,8 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: Any) -> None:
-        """A scene was opened: its parameter set takes the place of the empty one that the panel made before."""
+        """A scene was opened: its results are shown, its parameter set replaces the empty one made before."""
+        self.resultSection.find()
         made, shown = self._madeSet, self._parameterNode
         if made is None or made not in self.parameterSets() or (shown is not None and shown.parameterNode is not made):
             return
@@ -558,6 +561,12 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
         nodes = mrml.add_result(result, fixedNode, movingNode, slicer.mrmlScene, **options)
         logging.info("Registered '%s' to '%s'", movingNode.GetName(), fixedNode.GetName())
         return nodes
+
+    def resultsInScene(self, known: Collection[str] = ()) -> list[RegisteredNodes]:
+        """The results that the scene holds, such as one that was saved and opened; options as of `mrml.results_in`."""
+        from GradientGuidedRegistrationLib import mrml
+
+        return mrml.results_in(slicer.mrmlScene, known)
 
     def review(self, result: Result, fixedNode: Any, movingNode: Any) -> Review:
         """Ways of looking at a result in the slice views, which `close` undoes.

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from GradientGuidedRegistrationLib.registration.result import Result
+from GradientGuidedRegistrationLib.registration.settings import Settings
+
 SIZE = 24
 
 
-def finished_result(inverse: bool) -> Any:
+def finished_result(inverse: bool) -> Result:
     """What a registration gives, with a field that is known: 3 mm to the left in the middle."""
     vectors = np.zeros((SIZE, SIZE, SIZE, 3), dtype=np.float32)
     vectors[4:-4, 4:-4, 4:-4, 0] = 3.0
     field = sitk.GetImageFromArray(vectors, isVector=True)
     inverse_field = sitk.GetImageFromArray(-vectors, isVector=True) if inverse else None
-    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return SimpleNamespace(
-        field=field,
-        inverse_field=inverse_field,
-        transform=transform,
+    return Result(
+        field,
+        sitk.Transform(3, sitk.sitkIdentity),
+        Settings(device="cpu"),
+        inverse_field,
         quality={"verdict": "check", "reasons": ["An error of 2.5 mm must be expected.", "Little overlap."]},
-        warp=lambda moving, fixed: sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -5.0),
     )
 
 

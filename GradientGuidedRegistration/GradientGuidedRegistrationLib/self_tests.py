@@ -107,7 +107,7 @@ class SelfTests(TestCase):
             field.CopyInformation(image)
         result = Result(fields[0], sitk.Transform(3, sitk.sitkIdentity), Settings(), inverse_field=fields[1])
         made = panel.logic.addResultToScene(result, fixed, moving)
-        panel.resultSection.show(made, fixed, moving)
+        panel.resultSection.show(made)
         return panel
 
     def halves(self, volume: Any) -> Any:
@@ -352,6 +352,21 @@ class SelfTests(TestCase):
         self.assertFalse(ui.gridButton.checked or ui.threeUpButton.checked)
         colours = "vtkMRMLColorTableNode"  # made once a scene, for all results
         self.assertEqual([node for node in self.nodeIDs() - before if not node.startswith(colours)], [])
+
+    def test_PanelShowsAResultOfASavedScene(self) -> None:
+        """Saved, closed and opened again, a scene shows its results as before."""
+        panel = self.openPanelWithResult()
+        names = [result.title for result in panel.resultSection._results]
+        scene, folder = slicer.mrmlScene, self.folder
+        self.assertTrue(scene.WriteToMRB(str(folder / "scene.mrb"), None))
+        scene.Clear()
+        self.assertFalse(panel.ui.jacobianButton.enabled)
+        shutil.unpack_archive(folder / "scene.mrb", folder, "zip")
+        scene.SetURL(str(next(folder.rglob("*.mrml"))))
+        self.assertTrue(scene.Connect())
+        self.assertEqual([result.title for result in panel.resultSection._results], names)
+        panel.ui.jacobianButton.click()
+        self.assertTrue(panel.ui.jacobianButton.checked)
 
     def test_PanelComparesStructures(self) -> None:
         """Overlap before and after, in the table of the panel and in a table node."""

@@ -174,7 +174,7 @@ def show(panel: Any, scene: Any, views: Any, volumes: SimpleNamespace) -> Any:
         for name, value in fields.items():
             result.__dict__[name] = value
         nodes = panel.logic.addResultToScene(result, volumes.mr, volumes.ct)
-        panel.resultSection.show(nodes, volumes.mr, volumes.ct)
+        panel.resultSection.show(nodes)
         return nodes
 
     return shown

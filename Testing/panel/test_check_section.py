@@ -155,7 +155,7 @@ def test_a_result_whose_transform_is_overwritten_is_no_more(panel: Any, show: An
     first, second = show(), show()
     assert panel.ui.resultComboBox.count() == 2
     panel.logic.addResultToScene(second.result, volumes.mr, volumes.ct, transformNode=first.transform)
-    panel.resultSection.show(first, volumes.mr, volumes.ct)
+    panel.resultSection.show(first)
     assert panel.ui.resultComboBox.count() == 2 and panel.ui.resultComboBox.currentIndex == 1
 
 
@@ -259,7 +259,7 @@ def test_the_module_is_reloaded_although_a_volume_was_hardened(panel: Any, show:
 # --- several results, report
 
 
-def test_every_result_since_the_scene_was_opened_can_be_chosen(panel: Any, show: Any, scene: Any, views: Any) -> None:
+def test_every_result_of_the_scene_can_be_chosen(panel: Any, show: Any, scene: Any, views: Any) -> None:
     show({"verdict": "good"})
     assert panel.ui.resultComboBox.isHidden()
     panel.ui.jacobianButton.click()
@@ -270,6 +270,28 @@ def test_every_result_since_the_scene_was_opened_can_be_chosen(panel: Any, show:
     assert "Good" in panel.ui.verdictLabel.text
     scene.Clear(0)
     assert panel.ui.resultLabel.text == "No registration yet." and panel.ui.resultComboBox.isHidden()
+
+
+def test_results_that_the_scene_has_already_are_found(
+    panel: Any, show: Any, scene: Any, volumes: Any, views: Any
+) -> None:
+    """Of a scene that was opened, of a script, of the panel before it was reloaded."""
+    result = show({"verdict": "poor"}).result
+    panel.resultSection.clear()
+    assert panel.resultSection._shown is None
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert "Poor" in panel.ui.verdictLabel.text and panel.ui.resultComboBox.isHidden()
+    assert not panel.ui.trustButton.enabled and "without an estimate" in panel.ui.trustButton.toolTip
+    panel.ui.jacobianButton.click()
+    panel.logic.addResultToScene(result, volumes.mr, volumes.ct)
+    panel.enter()
+    assert panel.ui.resultComboBox.count() == 2 and panel.ui.resultComboBox.currentIndex == 0
+    assert panel.ui.jacobianButton.checked, "a look goes on"
+    panel.enter()
+    assert panel.ui.resultComboBox.count() == 2
+    panel.ui.resultComboBox.currentIndex = 1
+    panel.ui.checkerboardButton.click()
+    assert scene.GetNodeByID(views.GetBackgroundVolumeID()).GetName() == "MR checkerboard"
 
 
 def test_a_new_result_is_what_the_views_show(

@@ -131,5 +131,5 @@ def test_another_pair_brings_its_own_structures(panel: Any, show: Any, scene: An
         for shift, name in ((1, "Second MR"), (4, "Second CT"))
     ]
     labels = mrml.volume_node_from_image(ball(1, (0, 1), sitk.sitkUInt8), "Second MR organs", scene, labels=True)
-    panel.resultSection.show(panel.logic.addResultToScene(nodes.result, *other), *other)
+    panel.resultSection.show(panel.logic.addResultToScene(nodes.result, *other))
     assert (chosen[0].currentNode(), chosen[1].currentNode()) == (labels, None)

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from .outputs import apply_to, check_targets, is_registered, move_into, observe_transform, set_registered
     from .pairing import Pairing
     from .points import carry_points, markups_from_points, points_from_markups
-    from .registered_nodes import RegisteredNodes, add_result, registration_input
+    from .registered_nodes import RegisteredNodes, add_result, registration_input, results_in
     from .review import Review
     from .samples import load_phantom
     from .slice_pipeline import through_slicer
     from .structures import match_structures, structures_of
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
-    from .transforms import transform_from_node, transform_node_from_field
-    from .unchanged import PairWatch, check_fits, fingerprint, input_fingerprints
+    from .transforms import field_from_node, transform_from_node, transform_node_from_field
+    from .unchanged import PairWatch, check_fits, fingerprint, input_fingerprints, registered_pair
     from .views import (
         ViewState,
         clear_foreground,
@@ -70,6 +70,7 @@ __all__ = [
     "disagreement_node",
     "expected_error_node",
     "export_csv",
+    "field_from_node",
     "fingerprint",
     "flicker",
     "gradient_map_node",
@@ -93,8 +94,10 @@ __all__ = [
     "recognize_pair",
     "register_colours",
     "register_layout",
+    "registered_pair",
     "registration_input",
     "restore_opened",
+    "results_in",
     "segment_names",
     "set_registered",
     "show_deformation",
@@ -128,15 +131,15 @@ _NAMES = {
     "outputs": ("apply_to", "check_targets", "is_registered", "move_into", "observe_transform", "set_registered"),
     "pairing": ("Pairing",),
     "points": ("carry_points", "markups_from_points", "points_from_markups"),
-    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input"),
+    "registered_nodes": ("RegisteredNodes", "add_result", "registration_input", "results_in"),
     "review": ("Review",),
     "samples": ("load_phantom",),
     "slice_pipeline": ("through_slicer",),
     "structures": ("match_structures", "structures_of"),
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
-    "transforms": ("transform_from_node", "transform_node_from_field"),
-    "unchanged": ("PairWatch", "check_fits", "fingerprint", "input_fingerprints"),
+    "transforms": ("field_from_node", "transform_from_node", "transform_node_from_field"),
+    "unchanged": ("PairWatch", "check_fits", "fingerprint", "input_fingerprints", "registered_pair"),
     "views": (
         "ViewState",
         "clear_foreground",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..registration.result import Result
+from ..registration.storage import read_record, record
 from ..registration.trust import VERDICTS
 from .geometry import RESULT_ATTRIBUTE
 from .images import image_from_node, volume_node_from_image
@@ -16,9 +19,18 @@ from .labels import carry_labels, labels_from_node
 from .outputs import check_targets, move_into, observe_transform
 from .scene_nodes import nodes_of_class
 from .transaction import all_or_nothing
-from .transforms import transform_from_node, transform_node_from_field
-from .unchanged import CODE_ATTRIBUTE, REGISTERED_ATTRIBUTES, PairWatch, input_fingerprints, result_code
+from .transforms import field_from_node, transform_from_node, transform_node_from_field
+from .unchanged import (
+    CODE_ATTRIBUTE,
+    RECORD_ATTRIBUTE,
+    REGISTERED_ATTRIBUTES,
+    PairWatch,
+    input_fingerprints,
+    registered_pair,
+    result_code,
+)
 
+_INVERSE = "gradientGuidedRegistrationInverse"  # reference of a result's transform to its inverse
 _CARRIED_BY = "gradientGuidedRegistrationCarriedBy"  # references of a carried segmentation: the transform
 _CARRIED_FROM = "gradientGuidedRegistrationCarriedFrom"  # and the segmentation that it is a copy of
 
@@ -115,6 +127,7 @@ def add_result(
         for attribute, one in zip(REGISTERED_ATTRIBUTES, input_fingerprints(fixedNode, movingNode)):
             transform.SetAttribute(attribute, one)
         transform.SetAttribute(CODE_ATTRIBUTE, result_code(result))
+        transform.SetAttribute(RECORD_ATTRIBUTE, record(result))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
             inverse = transform_node_from_field(
@@ -142,6 +155,7 @@ def add_result(
                 node.SetDescription(_verdict(result.quality))
         transform = move_into(transform, transformNode)
         inverse = move_into(inverse, inverseTransformNode)
+        transform.SetNodeReferenceID(_INVERSE, inverse.GetID() if inverse is not None else None)
         warped = move_into(warped, warpedVolumeNode)
         if segmentation is not None:
             segmentation = move_into(segmentation, earlier)
@@ -150,6 +164,34 @@ def add_result(
         if observe:
             observe_transform(movingNode, transform)
     return RegisteredNodes(transform, inverse, warped, segmentation, result)
+
+
+def results_in(scene: Any, known: Collection[str] = ()) -> list[RegisteredNodes]:
+    """The results that a scene holds, with both volumes, for example since it was saved and opened again.
+
+    They come without what only the registration itself had: maps, and nodes that are not transforms.
+
+    Args:
+        known: IDs of transform nodes whose results are left out.
+    """
+    nodes = [node for node in nodes_of_class(scene, "vtkMRMLGridTransformNode") if node.GetID() not in known]
+    return [found for found in map(_remembered, nodes) if found is not None]
+
+
+def _remembered(transformNode: Any) -> RegisteredNodes | None:
+    """What a transform node remembers of its registration; None if it is no result, or not any more as it was."""
+    text = transformNode.GetAttribute(RECORD_ATTRIBUTE)
+    field = field_from_node(transformNode) if text and all(registered_pair(transformNode)) else None
+    if field is None:
+        return None
+    try:
+        result = Result(field, None, **read_record(text, f"The result in '{transformNode.GetName()}'"))
+    except InputError as error:
+        logging.warning("%s", error)
+        return None
+    if result_code(result) != transformNode.GetAttribute(CODE_ATTRIBUTE):
+        return None
+    return RegisteredNodes(transformNode, transformNode.GetNodeReference(_INVERSE), None, None, result)
 
 
 def _verdict(quality: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from .geometry import (
     RESULT_ATTRIBUTE,
     chain_above,
     ijk_to_ras,
+    image_from_vtk,
     is_singular,
     matrix_from_vtk,
     matrix_to_vtk,
@@ -72,6 +73,25 @@ def grid_transform(field: sitk.Image) -> Any:
     transform.SetGridDirectionMatrix(matrix_to_vtk(direction))
     transform.SetInterpolationModeToLinear()
     return transform
+
+
+def field_from_node(node: Any) -> sitk.Image | None:
+    """The field (LPS mm, fixed to moving, float32) of a node that holds one as `transform_node_from_field` puts it.
+
+    None for a transform of another kind, such as one that was inverted or has another hardened onto it.
+    """
+    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
+    data = transform.GetDisplacementGrid() if transform is not None else None
+    if data is None:
+        return None
+    matrix = np.eye(4)
+    matrix[:3, :3] = matrix_from_vtk(transform.GetGridDirectionMatrix())[:3, :3] * data.GetSpacing()
+    matrix[:3, 3] = data.GetOrigin()
+    field = image_from_vtk(data, matrix)
+    flipped = sitk.GetArrayViewFromImage(field) * np.array([-1, -1, 1])
+    lps = sitk.GetImageFromArray(flipped.astype(np.float32), isVector=True)
+    lps.CopyInformation(field)
+    return lps
 
 
 def transform_from_node(node: Any, reference: sitk.Image | None = None, movingNode: Any = None) -> sitk.Transform:

@@ -25,6 +25,9 @@ REGISTERED_ATTRIBUTES = ("GradientGuidedRegistration.RegisteredFixed", "Gradient
 CODE_ATTRIBUTE = "GradientGuidedRegistration.ResultCode"
 """Of the transform of a result: the `result_code` of that result."""
 
+RECORD_ATTRIBUTE = "GradientGuidedRegistration.ResultRecord"
+"""Of the transform of a result: its `storage.record`, with which the result can be looked at in an opened scene."""
+
 
 def fingerprint(node: Any, *, before_registration: bool = False) -> str:
     """Voxels (type, size and an even sample) and IJK-to-RAS matrix in the world (mm) of a volume node, as text.
@@ -127,7 +130,7 @@ def check_fits(result: Result, fixedNode: Any, movingNode: Any) -> None:
 
 def result_code(result: Result) -> str:
     """A few characters that tell one result from another."""
-    return _crc(sitk.GetArrayViewFromImage(result.field), result.field.GetSize())
+    return _crc(sitk.GetArrayViewFromImage(result.field) + np.float32(0), result.field.GetSize())  # makes -0 to 0
 
 
 def _place(node: Any, before_registration: bool) -> tuple[np.ndarray, bool]:

@@ -19,7 +19,7 @@ from .view_section import ViewSection
 
 
 class ResultSection:
-    """Shows one of the results since the scene was opened: the last one, or the one that the user chooses.
+    """Shows one of the results that the scene holds: the last one, or the one that the user chooses.
 
     Args:
         ui: the widgets of the panel.
@@ -41,15 +41,25 @@ class ResultSection:
         ui.reportButton.clicked.connect(self._report)
         self._show(None)
 
-    def show(self, nodes: Any, fixedNode: Any, movingNode: Any) -> None:
+    def show(self, nodes: Any) -> None:
         """Take over the nodes of a registration that has just ended; a result whose transform it took is no more."""
         for result in self._results:
-            if result.has_transform(nodes.transform):
+            if result.transform_id == nodes.transform.GetID():
                 result.close()
-        self._results = [result for result in self._results if not result.has_transform(nodes.transform)]
-        self._results.append(ShownResult(nodes, fixedNode, movingNode, self._logic))
+        self._results = [one for one in self._results if one.transform_id != nodes.transform.GetID()]
+        self._results.append(ShownResult(nodes, self._logic))
         self.ui.checkCollapsibleButton.collapsed = False
         self._show(self._results[-1])
+
+    def find(self) -> None:
+        """Take over results that the scene has besides: it was opened, or they were made without the panel."""
+        known = [result.transform_id for result in self._results]
+        for nodes in self._logic.resultsInScene(known):
+            self._results.append(ShownResult(nodes, self._logic))
+        if self._shown is None and self._results:
+            self._show(self._results[-1])
+        else:
+            self._list()
 
     def clear(self) -> None:
         """There is no result any more: the scene closes, and all nodes go with it."""
@@ -87,14 +97,8 @@ class ResultSection:
         if self._shown is not None and self._shown is not shown and self._shown in self._results:
             self._shown.close()
         self._shown = shown
+        self._list()
         ui = self.ui
-        self._filling = True
-        ui.resultComboBox.clear()
-        ui.resultComboBox.addItems([result.title for result in self._results])
-        if shown is not None:
-            ui.resultComboBox.currentIndex = self._results.index(shown)
-        self._filling = False
-        ui.resultComboBox.visible = len(self._results) > 1
         ui.reportLabel.visible = False
         ui.applyLabel.text = ""
         quality = shown.result.quality if shown is not None else {}
@@ -106,6 +110,16 @@ class ResultSection:
         for part in self._parts:
             part.show(shown)
         self.update()
+
+    def _list(self) -> None:
+        box = self.ui.resultComboBox
+        self._filling = True
+        box.clear()
+        box.addItems([result.title for result in self._results])
+        if self._shown is not None:
+            box.currentIndex = self._results.index(self._shown)
+        self._filling = False
+        box.visible = len(self._results) > 1
 
     def _choose(self, *_args: Any) -> None:
         index = self.ui.resultComboBox.currentIndex

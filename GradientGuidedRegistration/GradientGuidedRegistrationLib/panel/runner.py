@@ -30,12 +30,12 @@ class Runner:
         logic: `GradientGuidedRegistrationLogic`.
         on_change: called when a run starts or ends.
         on_sample: called with the nodes of the artificial patient when «Try it» has loaded it.
-        on_result: called with the `RegisteredNodes` and the fixed and the moving volume node.
+        on_result: called with the `RegisteredNodes`.
         on_report: called with the path of a report that was written.
     """
 
     def __init__(self, ui: Any, logic: Any, on_change: Callable[[], None], on_sample: Callable[[dict[str, Any]], None],
-                 on_result: Callable[[Any, Any, Any], None], on_report: Callable[[str], None]) -> None:  # fmt: skip
+                 on_result: Callable[[Any], None], on_report: Callable[[str], None]) -> None:  # fmt: skip
         self.logic = logic
         self.progress = ProgressSection(ui)
         self.queue = RunQueue(self._changed, self.progress.show_event, self._ended)
@@ -191,7 +191,7 @@ class Runner:
                 raise
             made = add(None)  # changed meanwhile: the registration is worth having without it
             self.progress.show_note(_("{reason} It was not carried over.").format(reason=error))
-        self._on_result(made, fixed, moving)  # which ends the look at the last result, and brings its views back
+        self._on_result(made)  # which ends the look at the last result, and brings its views back
         _show_layers(fixed, moving)
 
     def _discard_failed(self) -> None:

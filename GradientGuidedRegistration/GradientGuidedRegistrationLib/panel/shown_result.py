@@ -15,11 +15,10 @@ class ShownResult:
 
     Args:
         nodes: `RegisteredNodes`.
-        fixedNode, movingNode: the volumes that were registered.
         logic: makes the review.
     """
 
-    def __init__(self, nodes: Any, fixedNode: Any, movingNode: Any, logic: Any) -> None:
+    def __init__(self, nodes: Any, logic: Any) -> None:
         from .. import mrml
 
         self.result = nodes.result
@@ -27,6 +26,7 @@ class ShownResult:
         self.title = nodes.transform.GetName()
         self._logic = logic
         self._review: Any = None
+        fixedNode, movingNode = mrml.registered_pair(nodes.transform)
         roles = {"fixed": fixedNode, "moving": movingNode, "transform": nodes.transform,
                  "inverse": nodes.inverseTransform}  # fmt: skip
         self._ids = {role: node.GetID() for role, node in roles.items() if node is not None}
@@ -35,9 +35,10 @@ class ShownResult:
         """The node "fixed", "moving", "transform" or "inverse"; None if it is not there, or not any more."""
         return slicer.mrmlScene.GetNodeByID(self._ids[role]) if role in self._ids else None
 
-    def has_transform(self, node: Any) -> bool:
-        """Whether the result is in that transform node."""
-        return self._ids["transform"] == node.GetID()
+    @property
+    def transform_id(self) -> str:
+        """The ID of the transform node that the result is in."""
+        return self._ids["transform"]
 
     @property
     def is_shown(self) -> bool:

@@ -19,13 +19,13 @@ class Result:
         field: displacement from fixed to moving points, vector float32 in LPS mm, linear part composed, on an oriented
             grid that reaches past the fixed image's field of view and, unless the images lie far apart, fades to zero
             there.
-        linear: the linear part alone, fixed to moving points.
+        linear: the linear part alone, fixed to moving points; None in results read from a scene.
         inverse_field: displacement from moving to fixed points on a grid of its own, or None if it was not asked for.
         image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm, on
             the grid that the network looked at last; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
         expected_error: the error in mm that must be expected, place by place (`trust`), float32 over the working grid's
-            field of view; None in results that were put together otherwise.
+            field of view; None in results read from a scene or put together otherwise.
         quality: figures of the registration itself: similarity, folding, displacement, inverse residual, and the
             "verdict" ("good", "check", "poor") with its "reasons" in sentences.
         timings: seconds by step.
@@ -34,7 +34,7 @@ class Result:
     """
 
     field: sitk.Image
-    linear: sitk.Transform
+    linear: sitk.Transform | None
     settings: Settings
     inverse_field: sitk.Image | None = None
     image_field: sitk.Image | None = None

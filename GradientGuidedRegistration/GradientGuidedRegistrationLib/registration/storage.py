@@ -23,6 +23,7 @@ _SETTINGS = "settings.json"
 _ABOUT = "result.json"
 _FIELDS = ("field", "inverse_field", "image_field", "gradient_field", "expected_error")
 _GATES = ("image_gate", "gradient_gate")
+_RECORDED = ("quality", "timings", "versions")
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,12 @@ def read_job(folder: str | Path) -> Job:
 
 def write_settings(settings: Settings, folder: str | Path) -> None:
     """Write, or replace, the settings of a job."""
-    values = asdict(settings)
-    values["weights"] = None if settings.weights is None else str(settings.weights)
-    write_text(Path(folder) / _SETTINGS, json.dumps({"format": _FORMAT, **values}, indent=2))
+    write_text(Path(folder) / _SETTINGS, _text(_values(settings)))
 
 
 def read_settings(folder: str | Path) -> Settings:
     """Read the settings of a job. Raises `InputError` when they are missing or of another version of this extension."""
-    return _settings(_read_json(Path(folder) / _SETTINGS))
+    return _settings(_parsed(*_read_text(Path(folder) / _SETTINGS)))
 
 
 def write_result(result: Result, folder: str | Path) -> None:
@@ -85,10 +84,9 @@ def write_result(result: Result, folder: str | Path) -> None:
             _write_image(getattr(result, name), part / f"{name}.mha")
         for name, gate in zip(_GATES, result.gates or ()):
             _write_image(gate, part / f"{name}.mha")
-        _write_transform(result.linear, part / "linear")
-        write_settings(result.settings, part)
-        about = {name: getattr(result, name) for name in ("quality", "timings", "versions")}
-        write_text(part / _ABOUT, json.dumps({"format": _FORMAT, **about}, indent=2))
+        if result.linear is not None:
+            _write_transform(result.linear, part / "linear")
+        write_text(part / _ABOUT, record(result))
 
 
 def read_result(folder: str | Path) -> Result:
@@ -98,16 +96,38 @@ def read_result(folder: str | Path) -> Result:
         InputError: when the folder is not a whole result.
     """
     folder = Path(folder)
-    about = _read_json(folder / _ABOUT)
-    del about["format"]
+    about = read_record(*_read_text(folder / _ABOUT))
     field, inverse, image_field, gradient_field, error = (_read_image(folder / f"{name}.mha") for name in _FIELDS)
     image_gate, gradient_gate = (_read_image(folder / f"{name}.mha") for name in _GATES)
     linear = _read_transform(folder / "linear")
-    if field is None or linear is None:
+    if field is None:
         raise InputError(f"The result folder {folder} is not complete; start the registration again.")
     gates = None if image_gate is None or gradient_gate is None else (image_gate, gradient_gate)
-    settings = read_settings(folder)
-    return Result(field, linear, settings, inverse, image_field, gradient_field, gates, error, **about)
+    return Result(
+        field, linear, inverse_field=inverse, image_field=image_field, gradient_field=gradient_field, gates=gates,
+        expected_error=error, **about,
+    )  # fmt: skip
+
+
+def record(result: Result) -> str:
+    """What a result has besides images and transforms, as text: settings, quality figures, seconds, versions."""
+    about = {name: getattr(result, name) for name in _RECORDED}
+    return _text({"settings": _values(result.settings), **about})
+
+
+def read_record(text: str, name: str) -> dict:
+    """What `record` put into a text, by the names of `Result`.
+
+    Args:
+        name: what the text is from, for the error.
+
+    Raises:
+        InputError: it is no such text, or of another version of this extension.
+    """
+    values = _parsed(text, name)
+    if not all(isinstance(values.get(part), dict) for part in ("settings", *_RECORDED)):
+        raise InputError(f"{name} is not complete; start the registration again.")
+    return {"settings": _settings(values["settings"]), **{part: values[part] for part in _RECORDED}}
 
 
 def _write_image(image: sitk.Image | None, path: Path) -> None:
@@ -143,18 +163,35 @@ def _read_transform(path: Path) -> sitk.Transform | None:
         raise InputError(f"The transform {path} is damaged; start the registration again.") from None
 
 
-def _read_json(path: Path) -> dict:
+def _read_text(path: Path) -> tuple[str, str]:
+    """The content of a file, and what to call the file in an error."""
+    name = f"The file {path}"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"The file {path} cannot be read ({error}); start the registration again.") from None
-    if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise InputError(f"The file {path} is of another version of this extension; start the registration again.")
+        return path.read_text(encoding="utf-8"), name
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name} cannot be read ({error}); start the registration again.") from None
+
+
+def _text(values: dict) -> str:
+    return json.dumps({"format": _FORMAT, **values}, indent=2)
+
+
+def _parsed(text: str, name: str) -> dict:
+    """The values of a `_text`."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} cannot be read ({error}); start the registration again.") from None
+    if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+        raise InputError(f"{name} is of another version of this extension; start the registration again.")
     return values
 
 
+def _values(settings: Settings) -> dict:
+    return {**asdict(settings), "weights": None if settings.weights is None else str(settings.weights)}
+
+
 def _settings(values: dict) -> Settings:
-    values = {name: value for name, value in values.items() if name != "format"}
     if isinstance(values.get("weights"), str):
         values["weights"] = Path(values["weights"])
     try:
