@@ -117,7 +117,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         initial_transform=initial, progress=progress,
     )  # fmt: skip
     segmentations = (labels.get("fixed_segmentation"), labels.get("moving_segmentation"))
-    metrics = _metrics(result, moving, *segmentations, names)
+    metrics = _metrics(result, fixed, moving, *segmentations, names)
     metrics["seconds"] = {"read": read, **result.timings}
     _write(request, result, fixed, moving, segmentations, metrics, started)
     return metrics
@@ -220,13 +220,13 @@ def _read(path: Path, role: str) -> sitk.Image:
 
 
 def _metrics(
-    result: Result, moving: sitk.Image, fixed_labels, moving_labels, names: dict[int, str] | None
+    result: Result, fixed: sitk.Image, moving: sitk.Image, fixed_labels, moving_labels, names: dict[int, str] | None
 ) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if fixed_labels is not None and moving_labels is not None:
         from .evaluation import compare_registered
 
-        metrics |= compare_registered(fixed_labels, moving_labels, moving, result.field, names)
+        metrics |= compare_registered(fixed_labels, moving_labels, fixed, moving, result.field, names)
     settings = asdict(result.settings)
     settings["weights"] = None if settings["weights"] is None else str(settings["weights"])
     return {

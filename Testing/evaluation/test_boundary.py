@@ -142,7 +142,7 @@ def test_beyond_the_moving_images_end_nothing_counts():
     assert label == 1 and distance == pytest.approx(4.0) and point[0] in (21.5, 25.5)
     still = sitk.GetImageFromArray(np.zeros((*SHAPE, 3), np.float32), isVector=True)
     still.SetSpacing(SPACING)
-    compared = compare_registered(image(fixed), image(other), moving, still)
+    compared = compare_registered(image(fixed), image(other), image(fixed), moving, still)
     assert compared["worst"] == {"label": 1, "point": pytest.approx(point.tolist()), "distance_mm": 4.0}
     assert compare_labels(image(fixed), image(other), image(other))["worst"]["label"] == 3
 

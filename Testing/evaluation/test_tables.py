@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from GradientGuidedRegistrationLib.evaluation import compare_labels, csv_of, label_values, rows_of
+from GradientGuidedRegistrationLib.evaluation import compare_labels, compare_registered, csv_of, label_values, rows_of
 from GradientGuidedRegistrationLib.evaluation.tables import COLUMNS
 
 
@@ -59,11 +59,27 @@ def test_what_lies_outside_the_fixed_image_is_left_out():
     moving[1:5, 1:5, 6:14] = 3
     figures = compare_labels(image(fixed), image(moving), image(moving))["labels"]["3"]["before"]
     assert figures["dice"] == 1.0 and figures["asd_mm"] == 0.0
-    assert figures["moving_volume_ml"] == figures["fixed_volume_ml"] == pytest.approx(4 * 4 * 4 * 2 / 1000)
+    assert figures["fixed_volume_ml"] == pytest.approx(4 * 4 * 4 * 2 / 1000)
+    assert figures["moving_volume_ml"] == pytest.approx(4 * 4 * 8 * 2 / 1000), "of the whole structure"
     gone = np.zeros_like(moving)
     gone[1:5, 1:5, 15:] = 3
     figures = compare_labels(image(fixed), image(gone), image(moving))["labels"]["3"]
     assert figures["before"]["dice"] == 0.0 and figures["before"]["asd_mm"] is None and figures["after"]["dice"] == 1.0
+
+
+@pytest.mark.parametrize("part", ["a part of it", "more than it"])
+def test_compared_is_on_the_fixed_image_whatever_its_labels_cover(part):
+    """A label map may be cut to its structure, or reach past the image, where nothing is known."""
+    labels, other, margin = np.zeros((20, 20, 20), np.uint8), np.zeros((20, 20, 20), np.uint8), 4
+    labels[6:14, 6:14, 6:14] = other[6:14, 6:14, 9:17] = 1
+    seen = image(labels)[margin:-margin, margin:-margin, margin:-margin]
+    inside, field = sitk.Image(12, 12, 12, sitk.sitkFloat32), sitk.Image([12, 12, 12], sitk.sitkVectorFloat32, 3)
+    for one in (inside, field):
+        one.CopyInformation(seen)
+    figures = compare_registered(seen, image(other), inside, image(other), field)["labels"]["1"]["after"]
+    assert figures["dice"] == pytest.approx(2 * 5 / (8 + 7))
+    given = image(labels)[6:14, 6:14, 6:14] if part == "a part of it" else image(labels)
+    assert compare_registered(given, image(other), inside, image(other), field)["labels"]["1"]["after"] == figures
 
 
 def test_rows_and_csv(three):

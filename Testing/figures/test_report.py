@@ -337,7 +337,7 @@ def test_batch_overview(tmp_path):
 
     cases = [
         {"name": "good", "metrics": metrics(0.6, 0.9), "report": tmp_path / "good" / "report.html"},
-        {"name": "worst", "metrics": metrics(0.6, 0.5), "report": "worst/report.html"},
+        {"name": "worst", "metrics": metrics(0.6, 0.5), "report": "100% #1/report.html"},
         {"name": "broken <i>", "error": "no overlap in space & time"},
         {"name": "middle", "metrics": metrics(0.5, 0.7, 2.0)},
     ]
@@ -345,7 +345,7 @@ def test_batch_overview(tmp_path):
     page = Checker(text)
     table = text[text.index("worst first") :]
     assert table.index("broken") < table.index(">worst<") < table.index("middle") < table.index(">good<")
-    assert [link for link in page.links if link] == ["worst/report.html", "good/report.html"]
+    assert [link for link in page.links if link] == ["100%25%20%231/report.html", "good/report.html"]
     assert "4 cases, 1 failed" in text and "&lt;i&gt;" in text and "no overlap in space &amp; time" in text
     assert page.tags.count("svg") == 3
     assert "0.700 ± 0.200" in text  # Liver after

@@ -17,7 +17,7 @@ def held(grid, rise=0.1) -> Held:
 
 
 def quality(before=0.4, linear=0.8, after=1.0, overlap=1.0, folding=0.0, thickness=60, inverse=0.1) -> dict:
-    information = {"before": before, "linear": linear, "after": after}
+    information = {"before": 0.3, "initial": before, "linear": linear, "after": after}
     return {
         "mutual_information": information, "overlap": overlap, "folding_percent": folding,
         "working_grid": {"size": [80, 70, thickness // 2], "spacing_mm": 2.0}, "inverse_residual_mm": {"p99": inverse},

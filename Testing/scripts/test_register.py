@@ -44,7 +44,17 @@ def pair(case: Path) -> list[str]:
 FAST = ["--refine", "3", "--no-network", "--quiet"]
 
 
-def test_everything_at_once(case, tmp_path, scripts):
+def keys_of(metrics: dict) -> list[str]:
+    """The names of all figures, but for those of labels, steps, settings and packages."""
+    keys = []
+    for key, value in metrics.items():
+        keys += [] if key.isdigit() else [key]
+        if isinstance(value, dict) and key not in ("seconds", "settings", "versions"):
+            keys += keys_of(value)
+    return keys
+
+
+def test_everything_at_once(case, tmp_path, scripts, repository):
     """In a process of its own, so that status, output and files are what a user gets."""
     out = tmp_path / "out ü"
     done = subprocess.run(
@@ -69,6 +79,8 @@ def test_everything_at_once(case, tmp_path, scripts):
     assert metrics["inverse_residual_mm"]["p99"] < 0.5
     assert {"jacobian_min", "sd_log_jacobian", "displacement_mm", "seconds", "peak_memory_mb", "device", "versions",
             "settings", "seed"} <= set(metrics)  # fmt: skip
+    explained = (repository / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert [key for key in keys_of(metrics) if f"`{key}`" not in explained] == []
     fixed, moving = sitk.ReadImage(str(case / "fixed.nii.gz")), sitk.ReadImage(str(case / "moving.nii.gz"))
     warped = sitk.ReadImage(str(out / "w.nii.gz"))
     assert warped.GetSize() == fixed.GetSize() and np.allclose(warped.GetOrigin(), fixed.GetOrigin(), atol=1e-4)

@@ -177,6 +177,14 @@ def label_boxes(labels: sitk.Image) -> dict[int, Box]:
     return boxes
 
 
+def label_volumes(labels: sitk.Image) -> dict[int, float]:
+    """Volumes (ml) of all non-zero labels, ascending: number of voxels times their volume."""
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.ComputePerimeterOff()
+    statistics.Execute(labels)
+    return {int(label): statistics.GetPhysicalSize(label) / 1000.0 for label in sorted(statistics.GetLabels())}
+
+
 def box_around(boxes: Iterable[Box | None]) -> Box:
     """The box around all of them; an empty one if there are none."""
     found = [box for box in boxes if box is not None]

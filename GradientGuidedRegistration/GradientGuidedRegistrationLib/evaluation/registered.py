@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .field import displacement_statistics
-from .overlap import integer_labels, label_boxes
+from .overlap import integer_labels, label_boxes, labels_on_grid
 from .tables import compare_labels
 
 
@@ -21,6 +21,7 @@ def field_transform(field: sitk.Image) -> sitk.Transform:
 def compare_registered(
     fixed_labels: sitk.Image,
     moving_labels: sitk.Image,
+    fixed: sitk.Image,
     moving: sitk.Image,
     field: sitk.Image,
     names: Mapping[int, str] | None = None,
@@ -28,12 +29,14 @@ def compare_registered(
     """`compare_labels` of the fixed labels with the moving ones, warped by a field (LPS mm, fixed to moving points).
 
     Args:
+        fixed: the image that the fixed labels belong to; compared is on its grid, whatever part of it they cover.
         moving: the image that the moving labels belong to: beyond its end nothing is held against them.
 
     Raises:
         InputError: a segmentation is not 3-D or not of whole numbers.
     """
-    fixed_labels, moving_labels = integer_labels(fixed_labels, "fixed"), integer_labels(moving_labels, "moving")
+    fixed_labels = labels_on_grid(integer_labels(fixed_labels, "The fixed segmentation"), fixed)
+    moving_labels = integer_labels(moving_labels, "The moving segmentation")
     transform = field_transform(field)
     warped = warp_labels(moving_labels, fixed_labels, field, transform)
     return compare_labels(fixed_labels, moving_labels, warped, names, seen_part(moving, field, transform))

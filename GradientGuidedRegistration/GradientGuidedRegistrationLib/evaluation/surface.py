@@ -99,7 +99,9 @@ class Surface:
         if "_squared_distance" not in vars(other):
             squared = other._nearest.squared_distances(self.measured, _PAIRS_PER_CELL * int(np.prod(self._shape)))
         far = np.isinf(squared)
-        if far.any():
+        if other.elements.size == np.prod(self._shape):  # all of a small box is surface, and nothing to measure from
+            squared[far] = 0.0
+        elif far.any():
             found = sitk.GetArrayViewFromImage(other._squared_distance).ravel()[self.measured[far]]
             # Elements deep in a thick patch of the other surface come out negative: they are part of it.
             squared[far] = np.maximum(found, 0.0)

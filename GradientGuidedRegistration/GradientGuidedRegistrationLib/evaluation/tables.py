@@ -10,7 +10,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from .boundary import SeenRegion, worse_of, worst_place
-from .overlap import Metrics, integer_labels, label_regions, labels_on_grid, mean_metrics, region_metrics
+from .overlap import Metrics, integer_labels, label_regions, label_volumes, labels_on_grid, mean_metrics, region_metrics
 
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)", "hd95_mm": "HD95 (mm)"}
 COLUMNS = (
@@ -47,21 +47,25 @@ def compare_labels(
     Returns:
         {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}},
         "worst": {"label", "point", "distance_mm"} or None} with the figures of `label_metrics` and `mean_metrics`, and
-        the `worst_boundary` after. A label that is lost or gained by warping stays in both columns. Keys are strings
+        the `worst_boundary` after. The moving volume before is that of the whole structure, also where it reaches past
+        the grid of `fixed_labels`. A label that is lost or gained by warping stays in both columns. Keys are strings
         and values plain, so that all of it survives JSON unchanged.
 
     Raises:
         InputError: an image is not 3-D or not of whole numbers.
     """
-    images = [
-        labels_on_grid(integer_labels(image, f"The {name} segmentation"), fixed_labels)
+    fixed_labels, moving_labels, warped_labels = (
+        integer_labels(image, f"The {name} segmentation")
         for image, name in ((fixed_labels, "fixed"), (moving_labels, "moving"), (warped_labels, "warped"))
-    ]
+    )
+    images = [labels_on_grid(image, fixed_labels) for image in (fixed_labels, moving_labels, warped_labels)]
     names = names or {}
     entries: dict[str, Any] = {}
+    volumes = label_volumes(moving_labels)
     region, worst = SeenRegion(images[0], seen), None
     for label, box, (fixed, moving, warped) in label_regions(images):
         figures = {"before": region_metrics(fixed, moving), "after": region_metrics(fixed, warped)}
+        figures["before"]["moving_volume_ml"] = volumes.get(label, 0.0)
         entries[str(label)] = {"name": names.get(label, f"Label {label}"), **figures}
         worst = worse_of(worst, worst_place(label, box, fixed, warped, region, worst))
     means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
@@ -71,10 +75,7 @@ def compare_labels(
 
 def label_values(labels: sitk.Image) -> list[int]:
     """The non-zero values of a label image, ascending."""
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.ComputePerimeterOff()
-    statistics.Execute(labels)
-    return sorted(int(label) for label in statistics.GetLabels())
+    return sorted(label_volumes(labels))
 
 
 def rows_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..evaluation.plots import BEFORE_AFTER, box_plot
 from ..registration.trust import VERDICTS
@@ -105,7 +106,7 @@ def _case_table(cases: list[Mapping[str, Any]], directory: Path) -> str:
         if report:
             path = Path(report)
             path = path.relative_to(directory) if path.is_relative_to(directory) else path
-            name = html.link(path.as_posix(), name)
+            name = html.link(path.as_uri() if path.is_absolute() else quote(path.as_posix()), name)
         largest = (_metrics(case).get("displacement_mm") or {}).get("max")
         rows.append(
             [

@@ -64,7 +64,7 @@ def write_report(
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
     if fixed_labels is not None and moving_labels is not None and "labels" not in metrics:
-        metrics |= compare_registered(fixed_labels, moving_labels, moving, result.field, label_names)
+        metrics |= compare_registered(fixed_labels, moving_labels, fixed, moving, result.field, label_names)
     place = metrics.get("worst")
     worst = WorstBoundary(**{**place, "point": as_point(place["point"])}) if place else None
     volumes, pages = describe_case(result, fixed, moving, fixed_labels, moving_labels, label_names, worst)

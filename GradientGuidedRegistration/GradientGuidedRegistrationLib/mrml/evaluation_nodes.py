@@ -90,6 +90,7 @@ def compare_matches(
         box = box_around(grid.box(structure) for grid, structure in parts)
         fixed, *sides = (Region(grid.mask(structure, box), spacing) for grid, structure in parts)
         figures = {when: region_metrics(fixed, side) for when, side in zip(("before", "after"), sides)}
+        figures["before"]["moving_volume_ml"] = before.volume_ml(match.moving)
         entries[str(number)] = {"name": match.name, "matched_by": match.by, **figures}
     means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
     return {"labels": entries, "mean": means}

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation.overlap import Box, label_boxes
+from ..evaluation.overlap import Box, label_boxes, label_volumes
 from .structures import Structure
 
 
 class _Sampled(NamedTuple):
     values: np.ndarray
     boxes: dict[int, Box]
+    volumes: dict[int, float]  # of the image itself
     image: sitk.Image  # kept alive, since it is told apart by its id
 
 
@@ -41,10 +42,18 @@ class LabelGrid:
             return np.zeros([part.stop - part.start for part in box], bool)
         return np.equal(self._sampled(structure.image).values[box], structure.value)
 
+    def volume_ml(self, structure: Structure | None) -> float:
+        """Volume of the whole structure, whether it is all on the grid or not; 0 where there is none."""
+        if structure is None or structure.image is None:
+            return 0.0
+        return self._sampled(structure.image).volumes.get(structure.value, 0.0)
+
     def _sampled(self, image: sitk.Image) -> _Sampled:
         if id(image) not in self._known:
             on_grid = sitk.Resample(
                 image, self._reference, self._transform, sitk.sitkNearestNeighbor, 0, image.GetPixelID()
             )
-            self._known[id(image)] = _Sampled(sitk.GetArrayFromImage(on_grid), label_boxes(on_grid), image)
+            self._known[id(image)] = _Sampled(
+                sitk.GetArrayFromImage(on_grid), label_boxes(on_grid), label_volumes(image), image
+            )
         return self._known[id(image)]

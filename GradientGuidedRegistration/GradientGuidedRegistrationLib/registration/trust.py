@@ -91,7 +91,7 @@ def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]
         poor.append(f"{size}: the images hardly fit each other, or do not show it.")
     elif mean >= GOOD_MM or large > _LARGE_SHARE:
         check.append(f"{size}.")
-    if information["after"] < 0.98 * information["before"]:
+    if information["after"] < 0.98 * information["initial"]:
         poor.append("The images fit each other less than before the registration (mutual information fell).")
     elif information["after"] < 0.98 * information["linear"]:
         check.append("The deformation made the images fit each other less (mutual information fell).")
