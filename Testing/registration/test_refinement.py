@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.interpolate
@@ -83,6 +85,15 @@ def test_roughness_leaves_out_rotations():
     assert roughness(flat).abs() < 1e-6  # two control points have no second difference
     wave = smooth_warp((6, 7, 8), 1.0)
     assert torch.allclose(roughness(wave + turned), roughness(wave), atol=1e-6)
+
+
+def test_much_roughness_counts_less_and_less():
+    """Up to a point all of it counts; past it the slope falls from 1 with one over the roughness, without a step."""
+    rough = torch.tensor([0.0, 0.5, 1.0, 2.0, 8.0], dtype=torch.float64, requires_grad=True)
+    counted = refinement.eased(rough * refinement.ROUGH) / refinement.ROUGH
+    assert torch.allclose(counted, torch.tensor([0, 0.5, 1, 1 + math.log(2), 1 + math.log(8)], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(counted.sum(), rough)
+    assert torch.allclose(slope[[0, 1, 3, 4]], torch.tensor([1, 1, 1 / 2, 1 / 8], dtype=torch.float64))
 
 
 def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:

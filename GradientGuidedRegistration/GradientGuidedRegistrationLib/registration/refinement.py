@@ -26,6 +26,7 @@ from .velocity import Lattice, interpolate, smoothing_matrix
 
 INFORMATION_WEIGHT = 0.04  # of mutual information
 BENDING = 0.67  # of second differences of v against first ones
+ROUGH = 0.018  # mean squared strain; a pair that asks for more is held back less and less
 CONTROL_SPACING = 7  # working voxels between control points
 SMOOTHINGS = 1
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
@@ -277,6 +278,16 @@ def roughness(velocity: Tensor) -> Tensor:
     return squares.sum() - rotation.square().sum() / 3 + BENDING * torch.stack(second).sum()
 
 
+def eased(rough: Tensor) -> Tensor:
+    """Return how much a `roughness` counts: all of it up to `ROUGH`, and past that its logarithm.
+
+    The weight of smoothness is right for how much most pairs deform. Where much more is asked for, as a prior whose own
+    variance is not known would say, it is the weight that is wrong.
+    """
+    past = (rough / ROUGH).clamp_min(1.0)
+    return rough.clamp_max(ROUGH) + ROUGH * past.log()
+
+
 def _between(begin: float, end: float, progress: Callable[[float], None]) -> Callable[[float], None]:
     """Return what tells ``progress`` of a part of the work, from the fraction of that part that is done."""
     return lambda done: progress(begin + (end - begin) * done)
@@ -299,7 +310,7 @@ def _descend(
         weights = lattice.weights(problem.positions(subset))
         velocity = interpolate(parameters, smoothing)
         loss = problem.objective(lattice.displacement(velocity, weights), subset)
-        loss = loss + stage.smoothness * roughness(velocity)
+        loss = loss + stage.smoothness * eased(roughness(velocity))
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         with torch.no_grad():
