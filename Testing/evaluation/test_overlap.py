@@ -133,6 +133,20 @@ def test_distance_maps_are_exact():
     assert np.allclose(np.sort(found.second_to_first), np.sort(distances.min(axis=0)), atol=1e-5)
 
 
+@pytest.mark.parametrize("box", [(1, 1, 1), (1, 1, 5), (1, 4, 5)])
+def test_structures_of_which_all_is_surface(box):
+    """In a box that just holds them there is nothing that is not surface, and no distance map."""
+    masks = np.zeros((2, 9, 20, 20), bool)
+    masks[0][tuple(slice(4, 4 + n) for n in box)] = True
+    masks[1][tuple(slice(5, 5 + n) for n in box)] = True
+    for spacing in ((1.0, 1.0, 1.0), (0.5, 0.5, 3.0)):
+        same, shifted = (mask_metrics(masks[0], other, spacing) for other in masks)
+        assert same["dice"] == 1 and same["asd_mm"] == 0 == same["hd95_mm"]
+        assert 0 <= shifted["asd_mm"] <= shifted["hd95_mm"] <= 5
+        cut = (slice(4, 4 + box[0]), slice(4, 4 + box[1]), slice(4, 4 + box[2]))
+        assert mask_metrics(masks[0][cut], masks[0][cut], spacing)["asd_mm"] == 0
+
+
 def test_multi_label_empty_one_sided_and_touching():
     fixed = np.zeros((12, 16, 16), np.uint8)
     fixed[2:8, 2:8, 2:8] = 1

@@ -47,3 +47,12 @@ def test_constant_air_around_a_round_body_is_no_padding():
     body = sitk.GetImageFromArray(values)
     body.CopyInformation(image)
     assert measured(body).all()
+
+
+@pytest.mark.parametrize("shape", ["box", "halves"])
+def test_what_has_one_value_itself_is_not_all_that_was_measured(shape):
+    """A box of one value is an object, not a field of view, and half of an image not the padding of the other half."""
+    values = np.zeros((20, 20, 20), np.float32)
+    values[6:14, 6:14, 6:14] = 60 if shape == "box" else 0
+    values[:10] += 50 if shape == "halves" else 0
+    assert measured(sitk.GetImageFromArray(values)).all()

@@ -98,6 +98,13 @@ def test_a_field_goes_on_past_its_voxels(grid):
     assert continued(turned) is turned
 
 
+def test_a_field_of_thick_slices_goes_on_as_far_as_others():
+    grid = Grid((20, 21, 16), (0.5, 0.5, 8.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    wider = continued(field_transform(grid.image(np.full((*grid.shape, 3), (7.0, -8.0, 9.0)))))
+    size = np.array(sitk.DisplacementFieldTransform(wider).GetDisplacementField().GetSize())
+    assert ((size - grid.size) // 2).tolist() == [60, 60, 4]
+
+
 NEAR, FAR = (4.0, -3.0, 2.0), (500.0, -300.0, 200.0)
 
 
@@ -128,3 +135,11 @@ def test_inverse_undoes_the_field_everywhere(grid, kind, shift):
     points = [grid.point(random.uniform(0, 1, 3) * (np.array(grid.size) - 1)) for _ in range(100)]
     off = [np.linalg.norm(np.subtract(backward.TransformPoint(forward.TransformPoint(p)), p)) for p in points]
     assert np.mean(off) < 0.05 and np.max(off) < 0.3  # between the grid's points both fields are interpolated
+
+
+def test_a_grid_of_two_points_along_an_axis_has_an_inverse():
+    grid = Grid((12, 13, 2), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    displacement = np.full((3, 2, 13, 12), 0.2)
+    field = assemble(grid, displacement, rigid(grid, 3, NEAR))
+    _, residual = inverse(field, grid, displacement, rigid(grid, 3, NEAR))
+    assert 0 <= residual["mean"] <= residual["max"] < 1.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.registration import memory
+from GradientGuidedRegistrationLib.registration.grid import Grid
 
 MILLION = 1_000_000
 PLENTY = 10**12
@@ -51,3 +53,17 @@ def test_hopeless_is_tried_with_a_warning() -> None:
 def test_available_memory_is_plausible() -> None:
     available = memory.available_memory()
     assert available is None or 10**7 < available < 10**14
+
+
+def test_a_grid_that_does_not_fit_is_refused_with_one_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def grid(spacing: float) -> Grid:
+        size = round(200 / spacing)
+        return Grid((size, size, size), (spacing,) * 3, (0.0,) * 3, (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
+
+    monkeypatch.setattr(memory, "available_memory", lambda: 4 * 10**9)
+    memory.check_memory(grid(2.0))
+    with pytest.raises(InputError, match=r"0\.5 mm needs about 32\.0 GB of memory, and 4\.0 GB are free; give") as told:
+        memory.check_memory(grid(0.5))
+    memory.check_memory(grid(float(str(told.value).split("give ")[1].split()[0])))
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    memory.check_memory(grid(0.5))

@@ -18,7 +18,8 @@ def measured(image: sitk.Image) -> np.ndarray:
     """Return the mask (D, H, W) of the voxels that are not padding.
 
     Padding hangs together with a corner, has exactly one value and ends in planes, as the field of view of a scanner
-    does; a background of one value that ends at the skin is no padding.
+    does; a background of one value that ends at the skin is no padding. Neither is one around nothing, or around what
+    has one value itself.
     """
     values = sitk.GetArrayViewFromImage(image)
     valid = np.ones(values.shape, bool)
@@ -32,7 +33,8 @@ def measured(image: sitk.Image) -> np.ndarray:
         elif inside.mean() > _LEAST_SHARE and _ends_in_planes(region):
             grown = sitk.BinaryDilate(region, (1, 1, 1))  # beside turned padding voxels are mixed with it
             valid &= sitk.GetArrayViewFromImage(grown) == 0
-    return valid
+    inside = values[valid]
+    return valid if inside.size and inside.min() < inside.max() else np.ones(values.shape, bool)
 
 
 def _fills_its_box(mask: np.ndarray) -> bool:

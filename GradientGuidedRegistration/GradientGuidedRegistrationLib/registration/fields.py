@@ -27,9 +27,9 @@ def continued(transform: sitk.Transform) -> sitk.Transform:
     if transform.GetName() != "DisplacementFieldTransform":
         return transform
     grid = Grid.of(sitk.DisplacementFieldTransform(transform).GetDisplacementField())
-    margin = int(np.ceil(_CONTINUED_MM / min(grid.spacing)))
-    vectors = np.pad(_sampled(transform, grid), [(margin, margin)] * 3 + [(0, 0)], mode="edge")
-    return field_transform(grid.padded(margin).image(vectors))
+    margins = [int(np.ceil(_CONTINUED_MM / mm)) for mm in grid.spacing]
+    vectors = np.pad(_sampled(transform, grid), [(n, n) for n in (*margins[::-1], 0)], mode="edge")
+    return field_transform(grid.padded(*margins).image(vectors))
 
 
 def assemble(
@@ -103,7 +103,8 @@ def inverse(
     result = _faded_out(around, vectors)
 
     there_and_back = sitk.CompositeTransform([field_transform(field), field_transform(result)])
-    core = np.pad(np.ones([n - 2 for n in grid.shape], np.uint8), 1)  # u fades out past the outermost points
+    rim = [(int(n > 2),) * 2 for n in grid.shape]  # u fades out past the outermost points
+    core = np.pad(np.ones([n - 2 * skipped for n, (skipped, _) in zip(grid.shape, rim)], np.uint8), rim)
     between = around.halfway()
     counted = between.resample(grid.image(core), field_transform(result), sitk.sitkNearestNeighbor)
     residual = np.linalg.norm(_sampled(there_and_back, between), axis=-1)[sitk.GetArrayViewFromImage(counted) > 0]

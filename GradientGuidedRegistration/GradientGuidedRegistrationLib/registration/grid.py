@@ -78,10 +78,11 @@ class Grid:
         image.SetDirection(self.direction)
         return image
 
-    def padded(self, margin: int) -> Grid:
-        """Return the grid with ``margin`` more points on every side."""
-        i, j, k = (n + 2 * margin for n in self.size)
-        return replace(self, size=(i, j, k), origin=tuple(self.point(np.full(3, -margin))))
+    def padded(self, *margins: int) -> Grid:
+        """Return the grid with so many more points at either end of all axes, or of the axes i, j and k."""
+        by_axis = np.broadcast_to(margins, 3)
+        i, j, k = (np.array(self.size) + 2 * by_axis).tolist()
+        return replace(self, size=(i, j, k), origin=tuple(self.point(-by_axis)))
 
     def halfway(self) -> Grid:
         """Return the points in the middle between this grid's points: one less along each axis of more than one."""

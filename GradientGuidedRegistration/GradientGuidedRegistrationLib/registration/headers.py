@@ -19,6 +19,10 @@ _REFERENCE = {
     ".nrrd": re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE),
     ".mha": re.compile(rb"^\s*ElementDataFile\s*=\s*(?!\s|LOCAL\s*$)", re.MULTILINE),
 }
+_DATA_FILE = {
+    ".nhdr": re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE),
+    ".mhd": re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE),
+}
 _DIMENSIONS = re.compile(rb"^\s*NDims\s*=\s*[1-9]\s*$", re.MULTILINE)  # ITK ends in a crash on more
 _MATRIX = re.compile(rb"^\s*(?:TransformMatrix|Rotation|Orientation)\s*=(.*)$", re.MULTILINE)
 _SPACING = re.compile(rb"^\s*ElementSpacing\s*=(.*)$", re.MULTILINE)
@@ -49,7 +53,8 @@ def check_header(path: Path, role: str) -> None:
     not, or claims more voxels than it can hold.
 
     NRRD and MetaImage headers may name a file with the voxels, anywhere; in the single-file types .nrrd and .mha that
-    is refused. A claim of billions of voxels would fill the memory before the reading fails.
+    is refused, and in .nhdr and .mhd it has to be one file, which is there. A claim of billions of voxels would fill
+    the memory before the reading fails.
     """
     suffix = path.suffix.lower()
     if suffix in _REFERENCE:
@@ -70,15 +75,38 @@ def check_header(path: Path, role: str) -> None:
         raise InputError(
             f"The {role} {path} is a DICOM file; give the folder with all files of its series, and no other."
         )
+    with open(path, "rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    if suffix == ".nii" and is_gzip:
+        raise InputError(f"The {role} {path} is compressed; rename it to {path.name}.gz.")
     if kind not in _IMAGE_IOS or path.name.lower().endswith(_PAIRED):
         raise InputError(
             f"The {role} {path} is no image file that can be read; give NIfTI (.nii, .nii.gz), NRRD or MetaImage."
         )
+    data_bytes = _size_of_data_file(path, role)
     reader.ReadImageInformation()
     voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-    if voxels > _MOST_COMPRESSION * path.stat().st_size:
+    if voxels > _MOST_COMPRESSION * (path.stat().st_size + data_bytes):
         size = " x ".join(map(str, reader.GetSize()))
         raise InputError(f"The {role} {path} is damaged: {size} voxels cannot be in a file of its size.")
+
+
+def _size_of_data_file(path: Path, role: str) -> int:
+    """Return the bytes of the file that a header names for its voxels; 0 for a file that holds them itself."""
+    pattern = _DATA_FILE.get(path.suffix.lower())
+    if pattern is None:
+        return 0
+    with open(path, "rb") as file:
+        found = pattern.search(file.read(_TEXT_HEADER))
+    name = found[1].decode("utf-8", "replace") if found else ""
+    if name.upper() in ("LOCAL", ""):
+        return 0
+    data = path.parent / name
+    if not data.is_file():
+        raise InputError(
+            f"The {role} {path} refers to '{name}' for its voxels, no file beside it; save it as a single file."
+        )
+    return data.stat().st_size
 
 
 def check_hdf5(path: Path, role: str) -> None:

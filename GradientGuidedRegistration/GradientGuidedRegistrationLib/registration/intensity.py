@@ -85,7 +85,7 @@ def normalize(image: sitk.Image) -> Normalized:
         if high <= low:
             low, high = float(sample.min()), float(sample.max())
         values = np.clip(values, low, high)
-    scaled = ((values - low) / max(high - low, 1e-12)).astype(np.float32)
+    scaled = ((values - low) / ((high - low) or 1.0)).astype(np.float32)
     background = min(0.0, float(scaled.min()))
     return Normalized(_like(scaled, image), _like(valid.astype(np.uint8), image), background=background)
 

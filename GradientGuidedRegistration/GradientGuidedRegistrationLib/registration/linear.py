@@ -19,6 +19,7 @@ _SAMPLES = 30_000
 _ENOUGH = 250_000  # voxels for a histogram
 _MOST = 10_000_000  # voxels of an image at one level: a body at 2.5 mm
 _COARSE_MM = 8.0
+_LEAST_COARSE_MM = 3.0  # finer for a thin slab would be many voxels in the other image
 _FINEST_MM = 2.0
 _SMOOTHING = 0.7  # of noise, which between voxels is less: mutual information would shun alignments voxel on voxel
 _COARSE_SMOOTHING = 1.5  # where the way is long
@@ -227,7 +228,11 @@ def align(
         for level in (middle, finest):
             affine = level.optimized(affine, seed)
         result = finest.best(result, affine) if _plausible(affine) else result
-    return result if initial is None else sitk.CompositeTransform([initial, result])
+    if initial is None:
+        return result
+    whole = sitk.CompositeTransform([initial, result])
+    whole.FlattenTransform()  # ITK writes no composite within another
+    return whole
 
 
 def _best_rigid(level: Level, seed: int, progress: Callable[[float], None]) -> sitk.Transform:
@@ -321,7 +326,8 @@ def _plausible(affine: sitk.AffineTransform) -> bool:
 
 def _spacings(image: sitk.Image) -> tuple[float, float, float]:
     """Return the voxel sizes in mm of the three levels, the coarsest first."""
-    coarse = min(_COARSE_MM, min(n * s for n, s in zip(image.GetSize(), image.GetSpacing())) / 10)
+    thinnest = min(n * s for n, s in zip(image.GetSize(), image.GetSpacing()))
+    coarse = min(_COARSE_MM, max(thinnest / 10, _LEAST_COARSE_MM))
     return coarse, coarse / 2, max(coarse / 4, min(_FINEST_MM, coarse / 2) * 0.999)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from math import ceil, prod
 from pathlib import Path
+
+from ..errors import InputError
+from .grid import Grid
 
 # Measured on a CPU with the packaged network, with two images of as many voxels as the grid: 0.91 GB at 0.68 million
 # voxels, 1.57 GB at 2.1 million; without a network 0.76 and 1.34 GB. The estimate is a little above that. For GPUs it
@@ -70,6 +74,22 @@ def plan(voxels: int, spacing: float, device: str, free: dict[str, int | None], 
             return Plan(device, spacing * factor, note)
         factor *= 1.1
     return Plan(device, spacing, "There may be too little memory for this; close other programs if it fails.")
+
+
+def check_memory(grid: Grid) -> None:
+    """Raise InputError where what is worked on, on this grid, takes more main memory than there is left.
+
+    Otherwise the system may end the process without a word.
+    """
+    free, needed = available_memory(), int(_PER_VOXEL["cpu"] * prod(grid.size))
+    if free is None or needed <= free:
+        return
+    spacing = grid.spacing[0]
+    fitting = ceil(10 * spacing * (needed / (_SHARE * free)) ** (1 / 3)) / 10
+    raise InputError(
+        f"A working spacing of {spacing:g} mm needs about {_gigabytes(needed)} of memory, and {_gigabytes(free)} are "
+        f"free; give {fitting:g} mm or more."
+    )
 
 
 def available_memory() -> int | None:

@@ -19,6 +19,7 @@ from .fields import assemble, continued, inverse
 from .files import check_content, check_volume
 from .grid import Grid, antialiased, in_patient_order, smoothed, working_grid
 from .intensity import Normalized, normalize
+from .memory import check_memory
 from .result import Result
 from .settings import Settings
 from .trust import PUSH_MM, Held, expected_error, judged
@@ -75,6 +76,8 @@ def register(
         fixed, moving = _checked(fixed, "fixed image"), _checked(moving, "moving image")
         normalized_fixed, normalized_moving = normalize(fixed).cropped(), normalize(moving).cropped()
         grid = working_grid(Grid.of(fixed), settings.spacing, valid=normalized_fixed.valid, refined=settings.is_refined)
+        if settings.spacing is not None and device == "cpu":
+            check_memory(grid)
         normalized_fixed = _restricted(normalized_fixed, fixed_mask, "fixed mask")
         normalized_moving = _restricted(normalized_moving, moving_mask, "moving mask")
         initial_transform = continued(initial_transform) if initial_transform is not None else None
@@ -198,6 +201,7 @@ def _restricted(normalized: Normalized, mask: sitk.Image | None, name: str) -> N
     """Return the image with what counts of it restricted to a mask."""
     if mask is None:
         return normalized
+    check_volume(mask, name)
     inside = Grid.of(normalized.image).resample(
         sitk.Cast(mask != 0, sitk.sitkUInt8), interpolator=sitk.sitkNearestNeighbor
     )
@@ -301,11 +305,12 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
     # The share that is common was fitted for whole fields of view, with their air.
     whole_images = linear_alignment.Level.of(fixed.unmasked(), moving.unmasked())
     smooth = whole_images.at(_SAMPLED_MM, _LEAST_DETAIL_MM / _SAMPLED_MM).thinned()
-    before = initial or sitk.Transform(3, sitk.sitkIdentity)
+    before = level.mutual_information(sitk.Transform(3, sitk.sitkIdentity))
     return {
         **field_metrics(whole, inside),
         "mutual_information": {
-            "before": level.mutual_information(before),
+            "before": before,
+            "initial": before if initial is None else level.mutual_information(initial),
             "linear": level.mutual_information(linear),
             "after": level.mutual_information(after),
         },
