@@ -33,7 +33,7 @@ from measures import BEFORE, measure
 _HERE = Path(__file__).resolve().parent
 PEERS = ("SyN", "elastix", "convexAdam")
 OURS = ("linear", "ours", "ours fast", "ours no network")
-_WITHOUT_LINEAR = "common"  # images on one grid: convexAdam takes them as they are
+_WITHOUT_LINEAR = ("common", "other")  # images on one grid: convexAdam takes them as they are
 _LIMIT_S = 3600
 
 
@@ -120,7 +120,7 @@ def main() -> int:
         count = min(options.cases, len(STS_CASES)) if group == "sts" else options.cases
         for case in case_folders(group, count, options.data, options.output, options.redo):
             methods = list(options.methods)
-            if "convexAdam" in methods and group != _WITHOUT_LINEAR:
+            if "convexAdam" in methods and group not in _WITHOUT_LINEAR:
                 methods = ["linear", *(method for method in methods if method != "linear")]
             rows.append({**measure(case, BEFORE), "group": group})
             for method in methods:

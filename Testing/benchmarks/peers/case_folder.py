@@ -49,7 +49,7 @@ class CaseFolder:
 
     def linear(self) -> sitk.Transform:
         """The linear alignment of this extension, fixed to moving points; the identity for images on one grid."""
-        if self.path.parent.name == "common":
+        if self.path.parent.name in ("common", "other"):
             return sitk.Transform(3, sitk.sitkIdentity)
         return sitk.ReadTransform(str(self.method("linear") / "linear.tfm"))
 

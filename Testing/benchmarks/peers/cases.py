@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from case_folder import CaseFolder
 from known_warps import moved, spoiled, tissue_points
+from other_phantoms import other_phantom
 
 from GradientGuidedRegistrationLib.evaluation import label_metrics, mean_metrics
 from GradientGuidedRegistrationLib.registration import read_image
@@ -23,14 +24,15 @@ from GradientGuidedRegistrationLib.training.phantom import LABELS, ORGANS, phant
 GROUPS = {
     "common": "phantoms on a common grid, 144 x 144 x 128 voxels of 1 mm, organ Dice 75-85 % before",
     "scanner": "phantoms in scanner geometry: oblique anisotropic MR, anisotropic CT, rigid misalignment",
+    "other": "phantoms of another kind, 144 x 144 x 128 voxels of 1 mm, strong deformation (9-15 mm) on a small scale",
     "sts": "CT-MR pairs of patients, CT warped by a known smooth field (10 mm) and moved (25 mm, 10 degrees)",
 }
 STS_CASES = ("STS_010", "STS_023", "STS_047")
-_FIRST_SEED = {"common": 100, "scanner": 200}
+_FIRST_SEED = {"common": 100, "scanner": 200, "other": 300}
 _DICE_BEFORE = (0.75, 0.85)
 _POINTS = 2000
-_PEERS_WINDOW_HU = {"common": (-1000.0, 1000.0), "scanner": (-1000.0, 1000.0), "sts": CT_WINDOW_HU}
-_GRID_MM = {"common": 1.0, "scanner": 1.3, "sts": 2.0}
+_PEERS_WINDOW_HU = {**dict.fromkeys(("common", "scanner", "other"), (-1000.0, 1000.0)), "sts": CT_WINDOW_HU}
+_GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sts": 2.0}
 _WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
 SCORED = {LABELS.index(organ): organ for organ in ORGANS}
 
@@ -87,6 +89,10 @@ def _dice_before(seed: int) -> float:
 
 
 def _phantom(group: str, seed: int) -> Pair:
+    if group == "other":
+        fixed, moving, labels, moving_labels, truth = other_phantom(seed)
+        points = body_points(labels, _POINTS)
+        return Pair(fixed, moving, points, moved(truth, points), labels, moving_labels)
     images = phantom_images(seed, geometry=group)
     labels = images["fixed_labels"]
     points = body_points(labels, _POINTS)

@@ -1,0 +1,101 @@
+"""Phantoms of another kind than those of the training: ellipsoids, tubes and a wall, each with a grey value of its own.
+
+Nothing of the extension is chosen on them, and nothing but the random fields of `known_warps` is shared with the
+phantoms of the training. Most of a phantom is without structure, and the deformations are strong and on a small scale.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+from known_warps import smooth_field
+from scipy import ndimage
+
+from GradientGuidedRegistrationLib.registration.grid import Grid
+from GradientGuidedRegistrationLib.training.phantom import LABELS
+
+SHAPE = (128, 144, 144)  # voxels of 1 mm, (D, H, W)
+_FAT, _MUSCLE, _CAVITY, _LIVER, _SPLEEN, _KIDNEYS, _STOMACH, _BOWEL, _BONE, _CORD, _AORTA, _VESSELS = range(1, 13)
+_LABELS = [0, *map(LABELS.index, ("fat", "muscle", "fat", "liver", "spleen", "kidneys", "stomach", "bowel", "spine",
+                                  "spine", "aorta", "liver"))]  # fmt: skip
+_HOUNSFIELD = (-1000, -100, 50, -60, 95, 110, 140, 150, 20, 400, 30, 160, 150)
+_ORGANS = (
+    # tissue, centre (mm from the middle; D, H, W), semi-axes (mm)
+    (_LIVER, (10, -5, -26), (26, 22, 24)),
+    (_SPLEEN, (16, 6, 30), (15, 13, 10)),
+    (_KIDNEYS, (-14, 14, -24), (16, 9, 9)),
+    (_KIDNEYS, (-12, 14, 24), (16, 9, 9)),
+    (_STOMACH, (-2, -18, 20), (14, 12, 14)),
+)
+_LOOPS = 6  # of bowel
+_TEXTURE = 2.5  # mm, seen in both images
+
+
+class OtherPhantom(NamedTuple):
+    """A pair in LPS mm, its labels, and the transform from fixed to moving points."""
+
+    fixed: sitk.Image
+    moving: sitk.Image
+    fixed_labels: sitk.Image
+    moving_labels: sitk.Image
+    truth: sitk.Transform
+
+
+def other_phantom(seed: int) -> OtherPhantom:
+    """Return phantom number `seed`: the CT is the body at rest, the MR shows it deformed by 9 to 15 mm."""
+    random = np.random.default_rng(seed)
+    body = _body(random)
+    moving_labels = sitk.GetImageFromArray(np.array(_LABELS, np.uint8)[body])
+    amplitude, width = random.uniform(9, 15), random.uniform(16, 26)
+    field = smooth_field(Grid.of(moving_labels), amplitude, width, seed)
+    truth = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    texture = _noise(random, _TEXTURE)
+    ct = np.array(_HOUNSFIELD, float)[body] + 8 * texture * (body > 0)
+    ct = ndimage.gaussian_filter(ct, 0.6) + 15 * random.normal(size=SHAPE)
+    signal = np.array([0.0, *random.uniform(60, 900, len(_HOUNSFIELD) - 1)])[body] * (1 - 0.06 * texture)
+    deformed = sitk.Resample(sitk.GetImageFromArray(signal), moving_labels, truth, sitk.sitkLinear, 0.0)
+    mr = ndimage.gaussian_filter(sitk.GetArrayFromImage(deformed), 0.7) * np.exp(0.25 * _noise(random, 40))
+    mr = np.hypot(mr + 18 * random.normal(size=SHAPE), 18 * random.normal(size=SHAPE))
+    return OtherPhantom(
+        sitk.GetImageFromArray(mr.astype(np.float32)),
+        sitk.GetImageFromArray(np.round(ct).astype(np.int16)),
+        sitk.Resample(moving_labels, moving_labels, truth, sitk.sitkNearestNeighbor, 0),
+        moving_labels,
+        truth,
+    )
+
+
+def _body(random: np.random.Generator) -> np.ndarray:
+    """Return tissues (D, H, W): a wall of fat and muscle, organs in a cavity, a spine with cord and aorta."""
+    z, y, x = np.meshgrid(*[np.arange(n) - n / 2 for n in SHAPE], indexing="ij")
+    tissues = np.zeros(SHAPE, np.uint8)
+    radius = np.hypot(x / (0.44 * SHAPE[2]), y / (0.36 * SHAPE[1])) * (1 + 0.06 * _noise(random, 14))
+    for tissue, edge in ((_FAT, 1.0), (_MUSCLE, 0.86), (_CAVITY, 0.74)):
+        tissues[radius < edge] = tissue
+
+    def put(tissue: int, centre: tuple, axes: tuple, into: int = _MUSCLE) -> None:
+        square = sum(((place - c) / a) ** 2 for place, c, a in zip((z, y, x), centre, axes, strict=True))
+        inside = square < 1 + 0.15 * _noise(random, 6)
+        tissues[inside & (tissues == into if into == _CAVITY else tissues >= into)] = tissue
+
+    for tissue, centre, axes in _ORGANS:
+        put(tissue, centre, axes)
+    for _ in range(_LOOPS):
+        centre = (random.uniform(-40, 40), random.uniform(-20, 10), random.uniform(-30, 30))
+        put(_BOWEL, centre, tuple(random.uniform(5, 11, 3)), into=_CAVITY)
+    back = 0.22 * SHAPE[1]
+    spine = np.hypot(x - 3 * np.sin(z / 30), y - back) < 10
+    tissues[spine] = np.where(np.mod(z, 22) < 18, _BONE, _MUSCLE)[spine]
+    tissues[np.hypot(x - 3 * np.sin(z / 30), y - back - 13) < 5] = _CORD
+    tissues[np.hypot(x + 6 + 3 * np.sin(z / 25), y - back + 18) < 6] = _AORTA
+    branches = (np.abs(_noise(random, 5)) < 0.22) & (np.abs(_noise(random, 5)) < 0.22)
+    tissues[(tissues == _LIVER) & branches] = _VESSELS
+    return tissues
+
+
+def _noise(random: np.random.Generator, width: float) -> np.ndarray:
+    """Return smooth noise (D, H, W) of mean 0 and standard deviation 1; `width` of the Gaussian in mm."""
+    values = ndimage.gaussian_filter(random.normal(size=SHAPE), width)
+    return (values - values.mean()) / values.std()
