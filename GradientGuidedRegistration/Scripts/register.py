@@ -170,7 +170,7 @@ def _cases(table: Path, options: argparse.Namespace) -> tuple[dict[str, dict[str
         return {}, wrong
     cases: dict[str, dict[str, str]] = {}
     taken: set[str] = set()
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         name = (row.pop("name", None) or "").strip()
         paths = {str(column): path.strip() for column, path in row.items() if column is not None and path is not None}
         if len(paths) < len(row):

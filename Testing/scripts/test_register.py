@@ -235,7 +235,8 @@ def test_batch(register_main, capsys, case, tmp_path):
     [("name,fixed,moving\n", "no case"), ("name,fixed,moving\n../a,f,m\n", "Line 2"), ("name,fixed\na,f\n", "moving"),
      ("name,fixed,moving,magic\na,f,m,x\n", "magic"), ("name,fixed,moving\na,f\n", "number of columns"),
      ("name,fixed,moving\na,f,m\nA,f,m\n", "Line 3"), ("name,fixed,moving,warped\na,f,m,/tmp/x.nrrd\n", "outputs"),
-     ("fixed,moving\nf,m\n", "column name")],
+     ("fixed,moving\nf,m\n", "column name"), ("name,fixed,moving\n\n\n../a,f,m\n", "Line 4"),
+     ("name,fixed,moving,\na,f,m,note\n", "no name for column 4")],
 )  # fmt: skip
 def test_bad_tables(register_main, capsys, tmp_path, content, word):
     (tmp_path / "cases.csv").write_text(content)

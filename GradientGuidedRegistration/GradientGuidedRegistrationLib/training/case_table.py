@@ -91,7 +91,7 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
         known = ", ".join(COLUMNS + OPTIONAL_COLUMNS)
         wrong.append(f"unknown column {', '.join(unknown[:40])}; known are {known}")
     lines: dict[object, int] = {}  # where a name and where a pair of files was first seen
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         where, files = f"line {number}", {}
         values = {name: (row.get(name) or "").strip() for name in COLUMNS + OPTIONAL_COLUMNS}
         for role in _ROLES:

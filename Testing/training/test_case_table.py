@@ -1,0 +1,130 @@
+"""Tables and folders of own pairs: what belongs together, and everything that is wrong told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.training import train
+from GradientGuidedRegistrationLib.training.case_table import read_cases
+
+
+def files(folder: Path, *names: str) -> Path:
+    """A folder with files that are there and are not looked into."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def table(path: Path, *rows: str, columns: str = "fixed,moving,split,name") -> Path:
+    """A table of files that are there and are not looked into."""
+    files(path, *(name for row in rows for name in row.split(",")[:2] if name))
+    (path / "pairs.csv").write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
+    return path / "pairs.csv"
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no cases"):
+        read_cases(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_cases(tmp_path / "nowhere")
+
+
+def test_missing_columns_are_listed_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("mr,ct\na.nii,b.nii\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_cases(table)
+    assert "column fixed is missing (columns found: mr, ct)" in str(error.value)
+    assert "column moving is missing" in str(error.value)
+
+
+def test_missing_files_are_listed_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("fixed,moving,split\na.nii,b.nii,\nc.nii,,holiday\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_cases(table)
+    for words in ("line 2: fixed a.nii does not exist", "line 2: moving b.nii does not exist",
+                  "line 3: fixed c.nii does not exist", "line 3: there is no moving image",
+                  "line 3: split 'holiday'"):  # fmt: skip
+        assert words in str(error.value)
+
+
+def test_what_would_be_left_out_without_a_word_is_refused(tmp_path: Path) -> None:
+    """A column that is misspelt, a cell too many, an image with itself, a folder of other names."""
+    with pytest.raises(InputError) as error:
+        read_cases(table(tmp_path, "a,b,training", "c,c,training", "e,f,test,x", columns="fixed,moving,Split"))
+    for words in ("unknown column Split; known are fixed,", "line 3: fixed and moving are the same file",
+                  "line 4: more cells"):  # fmt: skip
+        assert words in str(error.value)
+    files(tmp_path / "folder", "p0/fixed.nii", "p0/moving.nii", "p1/t1.nii", "p1/ct1.nii", "notes/read.txt")
+    with pytest.raises(InputError, match=r"p1: no file is named fixed\.\* or moving\.\*; found: ct1.nii, t1.nii$"):
+        read_cases(tmp_path / "folder")
+
+
+def test_every_misspelt_split_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3: split 'train' is not one of training.*\n.*line 4: split 'Test'"):
+        read_cases(table(tmp_path, "a,b,training,", "c,d,train,", "e,f,Test,"))
+
+
+@pytest.mark.parametrize("splits", [("validation", "test"), ("test", "test"), ("validation", "validation")])
+def test_no_pair_for_training_is_refused_before_anything_is_written(small, tmp_path: Path, splits) -> None:
+    data = table(tmp_path / "data", *(f"a{i},b{i},{split}," for i, split in enumerate(splits)))
+    with pytest.raises(InputError, match="no pair for training .*'training'"):
+        train(small(data=data))
+    assert not small().output.exists()
+    assert [case.split for case in read_cases(data)] == list(splits)  # enough to compare methods on
+
+
+def test_without_splits_something_is_left_to_train_on(tmp_path: Path) -> None:
+    for number in range(20):
+        data = table(tmp_path / str(number), f"a{number},b,,")
+        assert [case.split for case in read_cases(data)] == ["training"]
+    splits = [case.split for case in read_cases(table(tmp_path, *(f"a{i},b{i},," for i in range(20))))]
+    assert 1 <= splits.count("validation") < 10
+
+
+def test_pairs_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    rows = ("a,b,training,", "c,d,training,p", "./a,b,validation,", "e,f,test,p")
+    with pytest.raises(InputError) as error:
+        read_cases(table(tmp_path, *rows))
+    assert "line 4: fixed and moving are those of line 2" in str(error.value)
+    assert "line 5: name 'p' is that of line 3" in str(error.value)
+
+
+def test_case_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{case}/{name}.nii" for case in ("training/1", "training/2", "test/1") for name in ("mr", "ct")))
+    assert sorted(case.name for case in read_cases(tmp_path)) == ["2", "test/1", "training/1"]
+
+
+def test_one_volume_only(tmp_path: Path) -> None:
+    files(tmp_path, "a/mr.nii.gz")
+    with pytest.raises(InputError, match="a: there is no moving image; a pair needs both"):
+        read_cases(tmp_path)
+
+
+def test_one_segmentation_only(tmp_path: Path) -> None:
+    files(tmp_path, "a/fixed.nii.gz", "a/moving.nii.gz", "a/fixed_labels.nii.gz")
+    with pytest.raises(InputError, match="only fixed_labels is given; give both"):
+        read_cases(tmp_path)
+
+
+def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
+    """Blank lines count, and so do those within a cell."""
+    with pytest.raises(InputError) as error:
+        read_cases(table(tmp_path, "a,b,,", "", "", "c,d,train,", "", 'e,f,,"two\nlines"', "g,h,Test,"))
+    told = str(error.value)
+    assert "line 5: split 'train'" in told and "line 9: split 'Test'" in told and "line 3" not in told
+    assert [case.name for case in read_cases(table(tmp_path, "", "a,b,,"))] == ["line 3"]
+
+
+def test_a_column_without_a_name_is_passed_over_while_it_is_empty(tmp_path: Path) -> None:
+    """Spreadsheets leave them behind."""
+    header = "fixed,moving,,split,,"
+    (case,) = read_cases(table(tmp_path, "a,b,,training,,", columns=header))
+    assert (case.fixed.name, case.moving.name, case.split) == ("a", "b", "training")
+    with pytest.raises(InputError, match="no name for column 5, in which there is something in line 3; name"):
+        read_cases(table(tmp_path, "a,b,,,,", "c,d,,,note,", columns=header))
