@@ -128,3 +128,35 @@ def test_a_column_without_a_name_is_passed_over_while_it_is_empty(tmp_path: Path
     assert (case.fixed.name, case.moving.name, case.split) == ("a", "b", "training")
     with pytest.raises(InputError, match="no name for column 5, in which there is something in line 3; name"):
         read_cases(table(tmp_path, "a,b,,,,", "c,d,,,note,", columns=header))
+
+
+PAIR = ("mr.nii", "ct.nii")
+
+
+def test_case_folders_beside_those_of_the_splits_are_told(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{case}/{name}" for case in ("training/1", "lost", "val/2", "test") for name in PAIR))
+    files(tmp_path, "training/site/3/mr.nii", "notes/read.txt")
+    with pytest.raises(InputError) as error:
+        read_cases(tmp_path)
+    told = str(error.value)
+    for name in ("lost", "val", "test"):
+        assert f"- {name}: lies beside training; move it into" in told
+    assert "- training/site: holds images in folders only (3)" in told and told.count("\n- ") == 4
+
+
+def test_a_case_may_be_called_as_a_split(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{case}/{name}" for case in ("test", "1") for name in PAIR))
+    (tmp_path / "validation").mkdir()
+    assert [case.name for case in read_cases(tmp_path)] == ["1", "test"]
+    assert not any(case.split_given for case in read_cases(tmp_path))
+
+
+def test_images_of_unknown_names_are_told(tmp_path: Path) -> None:
+    """Segmentations that are called otherwise would be left out without a word."""
+    files(tmp_path, *(f"a/{name}" for name in (*PAIR, "labels_fixed.nii.gz", "Ct_Labels.nii", "._mr.nii", "x.json")))
+    files(tmp_path, *(f"b/{name}" for name in (*PAIR, "truth.nii.gz", "ct_seg.nrrd")), "c/mr.nii")
+    with pytest.raises(InputError) as error:
+        read_cases(tmp_path)
+    told = str(error.value)
+    assert "- a: unknown Ct_Labels.nii, labels_fixed.nii.gz; known are fixed_labels, " in told
+    assert "- b: unknown ct_seg.nrrd; known are" in told and "- c: there is no moving image" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _ROLES = {
     "fixed": ("fixed", "fixed_mr", "mr"),
     "moving": ("moving", "moving_ct", "ct"),
 }
+_OF_PHANTOMS = ("truth",)  # what phantom.py writes beside a pair
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ def read_cases(data: Path) -> list[CaseFiles]:
     A CSV has the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training, validation, test)
     and name; paths are relative to the CSV. A folder has a folder for each case with files named fixed.* and moving.*
     (or mr.*, ct.*, fixed_mr.*, moving_ct.*) and perhaps fixed_labels.* and moving_labels.*, of type .nii.gz, .nii,
-    .nrrd or .mha; cases may be sorted into folders training, validation and test. Without a split, one case in five is
-    for validation, but never all.
+    .nrrd or .mha; cases may be sorted into folders training, validation and test, then all of them. Images of other
+    names are refused. Without a split, one case in five is for validation, but never all.
 
     Raises:
         InputError: all that is wrong, one line each; a pair that is listed twice, or two that have one name.
@@ -122,31 +124,62 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
 
 
 def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
+    folder = Path(os.path.abspath(folder))
+    splits = [folder / split for split in SPLITS if _folders(folder / split) and not _images(folder / split)]
     cases, wrong = [], []
-    places = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()] or [(folder, "")]
-    for place, split in places:
-        for case in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")):
-            files = {}
-            for role, names in _ROLES.items():
-                found = [
-                    case / f"{name}{end}" for name in names for end in _SUFFIXES if (case / f"{name}{end}").is_file()
-                ]
-                if len(found) > 1:
-                    wrong.append(f"{case.name}: several files for {role}: {', '.join(p.name for p in found)}")
-                if found:
-                    files[role] = found[0]
-            images = [p.name for p in sorted(case.iterdir()) if p.name.lower().endswith(_SUFFIXES)]
-            if not files and images:
-                wrong.append(f"{case.name}: no file is named fixed.* or moving.*; found: {', '.join(images)[:200]}")
-            if not files:
-                continue
-            problems = _incomplete(case.name, files)
+    for other in _folders(folder) if splits else []:
+        if other not in splits and (_images(other) or any(map(_images, _folders(other)))):
+            wrong.append(f"{other.name}: lies beside {', '.join(s.name for s in splits)}; move it into one of these")
+    for place in splits or [folder]:
+        split = place.name if splits else ""
+        for case in _folders(place):
+            where = case.relative_to(folder).as_posix()
+            files, problems = _files_of_case(case, where)
             wrong += problems
-            if not problems:
+            if files and not problems:
                 cases.append(CaseFiles(case.name, split=split, split_given=bool(split), **files))
     counts = Counter(case.name for case in cases)
     cases = _with_splits(cases, [case.name for case in cases])
     return [replace(c, name=f"{c.split}/{c.name}") if counts[c.name] > 1 else c for c in cases], wrong
+
+
+def _files_of_case(case: Path, where: str) -> tuple[dict[str, Path], list[str]]:
+    """The files of a case folder by role, and what is wrong with them. A folder without images is none."""
+    images = _images(case)
+    if not images:
+        deeper = [folder.name for folder in _folders(case) if _images(folder)]
+        if deeper:
+            return {}, [f"{where}: holds images in folders only ({', '.join(deeper)[:200]}); put them into it"]
+        return {}, []
+    files, wrong = {}, []
+    for role, names in _ROLES.items():
+        found = [name for name in images if name in _file_names(names)]
+        if len(found) > 1:
+            wrong.append(f"{where}: several files for {role}: {', '.join(found)}")
+        if found:
+            files[role] = case / found[0]
+    if not files:
+        return {}, [f"{where}: no file is named fixed.* or moving.*; found: {', '.join(images)[:200]}"]
+    known = [name for names in _ROLES.values() for name in names]
+    unknown = [name for name in images if name not in _file_names([*known, *_OF_PHANTOMS])]
+    if unknown:
+        wrong.append(f"{where}: unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}: rename or remove")
+    return files, wrong + _incomplete(where, files)
+
+
+def _file_names(names: Iterable[str]) -> set[str]:
+    return {name + end for name in names for end in _SUFFIXES}
+
+
+def _images(folder: Path) -> list[str]:
+    """Names of the image files in a folder."""
+    files = (p.name for p in folder.iterdir() if not p.is_dir())
+    return sorted(name for name in files if name[0] != "." and name.lower().endswith(_SUFFIXES))
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, none where there is no such folder."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
 
 
 def _incomplete(where: str, files: dict[str, Path]) -> list[str]:
