@@ -78,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--weights", type=Path, nargs="+", metavar="FILE", help="weights to start from, from the mean of several"
     )
-    p.add_argument("--time-limit", type=float, metavar="MINUTES", help="stop with a checkpoint after so long")
+    p.add_argument(
+        "--time-limit", type=float, metavar="MINUTES", help="stop with a checkpoint after so long, preparation included"
+    )
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
 

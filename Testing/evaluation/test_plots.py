@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from GradientGuidedRegistrationLib.evaluation.axes import Axes, limits_of, log_ticks, ticks_between
-from GradientGuidedRegistrationLib.evaluation.plots import bar_plot, box_plot, histogram_plot, line_plot, quantile
+from GradientGuidedRegistrationLib.evaluation.plots import (
+    bar_plot,
+    box_plot,
+    histogram_plot,
+    line_plot,
+    quantile,
+    stacked,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "a <b> & \"c\" 'd'"
@@ -116,3 +123,27 @@ def test_everything_stays_inside_the_picture():
         assert -0.1 <= number(item, "x") if item.get("x") else True
     axes = Axes(500, 300, (0, 20), (0, 20), x_ticks=[(i + 0.5, n) for i, n in enumerate(names)])
     assert axes.left < 130 and axes.bottom > 100
+
+
+def test_stacked_plots_are_seen_in_qt_too():
+    """Qt draws nothing of an `<svg>` within an `<svg>`."""
+    pytest.importorskip("PySide6.QtSvg", reason="PySide6 is not installed")
+    from panel.qt_stand_in import application
+    from PySide6.QtGui import QImage, QPainter
+    from PySide6.QtSvg import QSvgRenderer
+
+    assert application is not None
+    curve = [(0.0, 1.0), (1.0, 0.0)]
+    svg = stacked([line_plot({"a": curve}, title="upper"), line_plot({"a": curve}, title="lower", height=200)])
+    renderer = QSvgRenderer(svg.encode())
+    size = renderer.defaultSize()
+    assert (size.width(), size.height()) == (640, 320 + 10 + 200)
+    image = QImage(size, QImage.Format.Format_RGB32)
+    image.fill(0xFFFFFF)
+    painter = QPainter(image)
+    renderer.render(painter)
+    painter.end()
+    pixels = np.frombuffer(image.constBits(), np.uint8).reshape(size.height(), size.width(), 4)
+    dark = (pixels[..., :3].min(-1) < 200).sum(1)
+    assert dark[:320].sum() > 1000 and dark[330:].sum() > 1000 and not dark[321:329].any()
+    assert words(svg).count("upper") == words(svg).count("lower") == 1

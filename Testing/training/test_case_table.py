@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.training import train
 from GradientGuidedRegistrationLib.training.case_table import read_cases
+from GradientGuidedRegistrationLib.training.split import tell_split, write_pairs
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -160,3 +162,21 @@ def test_images_of_unknown_names_are_told(tmp_path: Path) -> None:
     told = str(error.value)
     assert "- a: unknown Ct_Labels.nii, labels_fixed.nii.gz; known are fixed_labels, " in told
     assert "- b: unknown ct_seg.nrrd; known are" in told and "- c: there is no moving image" in told
+
+
+def test_the_split_of_a_training_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = files(tmp_path / "of, ü", *(f"{case}/{name}" for case in map(str, range(20)) for name in PAIR))
+    files(data, "3/fixed_labels.nii", "3/moving_labels.nii")
+    cases = read_cases(data)
+    tell_split(data, cases)
+    count = sum(case.split == "training" for case in cases)
+    first = ", ".join(case.name for case in cases if case.split == "training")[:8]
+    told = capsys.readouterr().err
+    assert told.startswith(f"Training on {count} pairs ({first}") and "…), validating on " in told
+    assert told.count("\n") == 1 and "for test" not in told
+    write_pairs(cases, tmp_path / "run" / "pairs.csv")
+    assert read_cases(tmp_path / "run" / "pairs.csv") == [replace(case, split_given=True) for case in cases]
+    tell_split(data, [replace(case, split=split) for case, split in zip(cases, ("training", "validation", "test"))])
+    assert capsys.readouterr().err == (
+        "Training on 1 pair (0), validating on 1 pair (1); left alone for test: 1 pair (10).\n"
+    )

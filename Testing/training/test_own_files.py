@@ -187,5 +187,8 @@ def test_training_on_own_files_scores_their_labels(folder: Path, small, tmp_path
     data.write_text("\n".join([",".join([*NAMES, "split"]), *rows]), encoding="utf-8")
     result = train(small(data=data, spacing=6.0, crop=True, steps=3))
     assert result.best["dice"] is not None
-    assert "no pair for validation" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("Training on 2 pairs (line 2, line 3), validating on the same.\nWarning:")
+    assert "no pair for validation" in told
+    assert read_cases(result.weights.parent / "pairs.csv") == read_cases(data)
     assert (result.weights.parent / "cache").is_dir()

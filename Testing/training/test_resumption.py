@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from GradientGuidedRegistrationLib.errors import Cancelled, Incomplete, InputErr
 from GradientGuidedRegistrationLib.model import build_network, save_weights
 from GradientGuidedRegistrationLib.registration.files import read_image, write_image
 from GradientGuidedRegistrationLib.training import checkpoint, distributed, train
+from GradientGuidedRegistrationLib.training.case_table import read_cases
 from GradientGuidedRegistrationLib.training.log import Table, draw_curves
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 from GradientGuidedRegistrationLib.training.settings import with_preset
@@ -71,6 +73,45 @@ def test_a_run_does_not_go_on_with_other_pairs(small: Callable[..., Any], pairs:
     changed.write_bytes(original)  # later than the cached arrays: read again, and found to be the same
     (pairs / "training" / "case2").rename(pairs / "training" / "case1")
     assert train(small(**options, resume=True)).finished
+
+
+def test_a_run_goes_on_wherever_its_pairs_lie_now(
+    small: Callable[..., Any], pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"spacing": 6.0, "steps": 2, "schedule": "cosine"}
+    interrupted(small(data=pairs, **options))
+    moved = tmp_path / "elsewhere" / "of another name"
+    shutil.copytree(pairs, moved)
+    pairs.rename(tmp_path / "gone")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (moved / "training" / "case1").rename(moved / "training" / "case2")
+    with pytest.raises(InputError, match="case1 is not there any more; case2 is new"):
+        train(small(data=moved.name, **options, resume=True))
+    (moved / "training" / "case2").rename(moved / "training" / "case1")
+    (moved / "validation").mkdir()
+    (moved / "training" / "case1").rename(moved / "validation" / "case1")
+    with pytest.raises(InputError, match="case1 was for training, is for validation"):
+        train(small(data=moved.name, **options, resume=True))
+    (moved / "validation" / "case1").rename(moved / "training" / "case1")
+    assert train(small(data=moved.name, **options, resume=True)).finished
+    assert [case.fixed for case in read_cases(small().output / "pairs.csv")] == [
+        moved / "training" / f"case{number}" / "fixed.nii.gz" for number in (0, 1)
+    ]
+    with pytest.raises(InputError, match="data was .*, is None"):
+        train(small(**options, resume=True))
+
+
+def test_weights_that_a_run_started_from_may_lie_elsewhere(small: Callable[..., Any], tmp_path: Path) -> None:
+    start, other = tmp_path / "start.pt", tmp_path / "other.pt"
+    for path in (start, other):
+        save_weights(build_network("vm"), path)
+    interrupted(small(steps=2, weights=(start,)))
+    with pytest.raises(InputError, match="other.pt is not the weights file that it started from"):
+        train(small(steps=2, weights=(other,), resume=True))
+    with pytest.raises(InputError, match="weights was .*start.pt.*, is \\[\\]"):
+        train(small(steps=2, resume=True))
+    moved = start.rename(tmp_path / "moved.pt")
+    assert train(small(steps=2, weights=(moved,), resume=True)).finished
 
 
 def test_what_a_killed_run_left_half_written_is_removed(small: Callable[..., Any]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import errno
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import describe, load_weights
-from GradientGuidedRegistrationLib.training import checkpoint, train
+from GradientGuidedRegistrationLib.training import checkpoint, train, trainer
 from GradientGuidedRegistrationLib.training.phantom import phantom_pair
 from GradientGuidedRegistrationLib.training.phantoms import PhantomSource, as_case
 from GradientGuidedRegistrationLib.training.settings import PRESETS, with_preset
@@ -48,6 +50,26 @@ def test_run_leaves_tables_curves_and_weights(small) -> None:
     assert load_weights(result.weights).name == "gated"
     assert describe(result.weights).metadata["data"] == "phantoms"
     assert result.finished
+
+
+def test_weights_say_how_good_they_themselves_are(small) -> None:
+    """Those of the last step were validated at it, or not at all."""
+    settings = small(steps=4, validate_every=4, checkpoint_every=2, validation_cases=1)
+    with pytest.raises(Cancelled):
+        train(settings, progress=stop_at(0.75))
+    assert describe(settings.output / "last.pt").metadata["validation"] == {}
+    assert describe(settings.output / "best.pt").metadata["validation"]["step"] == 0
+    train(small(steps=4, validate_every=4, checkpoint_every=2, validation_cases=1, resume=True))
+    last = describe(settings.output / "last.pt").metadata["validation"]
+    score = rows(settings.output / "validation.csv")[-1]
+    assert last["step"] == 4 and last["loss"] == pytest.approx(float(score["loss"]), rel=1e-5)
+
+
+def test_loss_is_drawn_without_any_validation(small) -> None:
+    settings = small(steps=2, validation_cases=0)
+    train(settings)
+    picture = (settings.output / "curves.svg").read_text(encoding="utf-8")
+    assert "Training loss" in picture and "<polyline" in picture and "Validation" not in picture
 
 
 def test_resumed_run_is_bit_equal(small) -> None:
@@ -195,6 +217,17 @@ def test_time_limit_ends_with_a_checkpoint(small) -> None:
     result = train(small(steps=1000, time_limit=1e-4))
     assert not result.finished
     assert (small().output / checkpoint.NAME).is_file()
+
+
+def test_time_limit_counts_what_comes_before_the_first_step(small, monkeypatch) -> None:
+    """Own pairs may be read and aligned for long."""
+    late = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0], sleep=time.sleep)
+    monkeypatch.setattr(trainer, "time", clock)
+    prepare = trainer.Trainer._own_files
+    monkeypatch.setattr(trainer.Trainer, "_own_files", lambda self: late.append(late.pop() + 3600.0) or prepare(self))
+    result = train(small(steps=1000, time_limit=50))
+    assert result.steps == 1 and not result.finished
 
 
 def test_presets_hold_the_papers_settings() -> None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .axes import INK, MUTED, PALETTE, Axes, limits_of, line, text
+from .axes import FONT, INK, MUTED, PALETTE, Axes, limits_of, line, text
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
 Value = float | int | None
+_BETWEEN = 10  # CSS pixels between stacked plots
 BEFORE_AFTER = (PALETTE[5], PALETTE[0])  # the same in every plot and in the application's
 
 
@@ -191,6 +193,25 @@ def histogram_plot(
         place = (axes.x(value) + (-5 if late else 5), axes.top + 10)
         axes.add(text(*place, name, anchor="end" if late else "start"))
     return axes.svg()
+
+
+def stacked(plots: Sequence[str]) -> str:
+    """Plots of this file, one below the other, as one `<svg>`.
+
+    In groups: an `<svg>` within an `<svg>` is passed over by Qt's viewers.
+    """
+    groups, widths, bottom = [], [0], 0
+    for plot in plots:
+        head, _, content = plot.removesuffix("</svg>").partition(">")
+        width, height = (int(re.findall(rf' {side}="(\d+)"', head)[0]) for side in ("width", "height"))
+        groups.append(f'<g transform="translate(0 {bottom})">{content}</g>')
+        widths.append(width)
+        bottom += height + _BETWEEN
+    size = max(widths), max(bottom - _BETWEEN, 0)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
+        f'viewBox="0 0 {size[0]} {size[1]}" {FONT}>\n' + "\n".join([*groups, "</svg>"])
+    )
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..whole_files import PREFIX, replacing, write_text
 from .settings import TrainingSettings
 
 NAME = "checkpoint.pt"
-_VERSION = 3
+_VERSION = 4
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
@@ -50,6 +52,9 @@ def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise InputError(f"{path} is not a checkpoint of this program's version.")
     different = settings.differences(content["settings"])
+    for weights, digest in zip(settings.weights, content["start"]):
+        if weights.is_file() and digests([weights]) != [digest]:
+            different.append(f"{weights} is not the weights file that it started from")
     if content["world"] != world:
         different.append(f"the number of processes was {content['world']}, is {world}")
     if different:
@@ -57,11 +62,20 @@ def load(folder: Path, settings: TrainingSettings, world: int) -> dict[str, Any]
     return content
 
 
+def digests(files: Iterable[Path]) -> list[str]:
+    """SHA-256 of each file, to tell whether it is the same wherever it lies."""
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
 def check_pairs(folder: Path, earlier: dict[str, Any], pairs: dict[str, Any]) -> None:
     """Raise `InputError` where a run had other pairs (`FileSource.fingerprints`) than it would go on with."""
     different = [f"{name} is not there any more" for name in earlier if name not in pairs]
     different += [f"{name} is new" for name in pairs if name not in earlier]
-    different += [f"{name} was changed" for name in pairs if name in earlier and earlier[name] != pairs[name]]
+    for name, (split, *sums) in pairs.items():
+        if name in earlier and split != earlier[name][0]:
+            different.append(f"{name} was for {earlier[name][0]}, is for {split}")
+        elif name in earlier and sums != earlier[name][1:]:
+            different.append(f"{name} was changed")
     if different:
         more = [f"and {len(different) - 10} more"] if len(different) > 10 else []
         raise InputError(

@@ -61,9 +61,12 @@ def _text(value: object) -> str:
 
 
 def draw_curves(losses: Table, validation: Table, path: Path) -> None:
-    """The loss, smoothed over a fiftieth of the run, and the validation Dice (loss, without labels), as one SVG."""
+    """The loss, smoothed over a fiftieth of the run, and the validation Dice (loss, without labels), as one SVG.
+
+    Without any validation, the loss alone.
+    """
     try:
-        from ..evaluation.plots import line_plot
+        from ..evaluation.plots import line_plot, stacked
     except ImportError:  # a bare training machine has no SimpleITK, which the evaluation needs; the tables are there
         return
 
@@ -79,16 +82,12 @@ def draw_curves(losses: Table, validation: Table, path: Path) -> None:
         y_label="loss",
     )
     dice, loss = validation.curve("dice"), validation.curve("loss")
-    if dice or not loss:
-        lower = line_plot({"Dice": dice}, title="Validation", x_label="step", y_label="mean organ Dice")
-    else:  # pairs without labels
-        lower = line_plot({"total": loss}, title="Validation", x_label="step", y_label="loss")
-    place = lower.replace("<svg", '<svg y="330"', 1)
-    write_text(
-        path,
-        '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="660" viewBox="0 0 640 660">'
-        f"{upper}{place}</svg>\n",
-    )
+    lower = []
+    if dice:
+        lower = [line_plot({"Dice": dice}, title="Validation", x_label="step", y_label="mean organ Dice")]
+    elif loss:  # pairs without labels
+        lower = [line_plot({"total": loss}, title="Validation", x_label="step", y_label="loss")]
+    write_text(path, stacked([upper, *lower]) + "\n")
 
 
 def _smoothed(curve: list[tuple[float, float]], window: int) -> list[tuple[float, float]]:
@@ -131,10 +130,10 @@ class Board:
             self.writer.close()
 
 
-def tell(message: str) -> None:
-    """Write a warning to stderr, where there is one."""
+def say(message: str) -> None:
+    """Write a line to stderr, where there is one."""
     if sys.stderr is not None:
-        print(f"Warning: {message}", file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
 
 class ProgressBar:

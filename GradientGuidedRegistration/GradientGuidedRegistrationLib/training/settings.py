@@ -21,6 +21,9 @@ FREE_ON_RESUME = frozenset(
     {"output", "resume", "device", "workers", "checkpoint_every", "steps", "time_limit", "threads"}
 )
 
+# Files, which may lie elsewhere: what is in them is compared, by `checkpoint`.
+_FILES = ("data", "weights")
+
 # Of no use without own pairs.
 OF_OWN_PAIRS = ("crop", "spacing", "initialization", "phantom_fraction")
 
@@ -59,7 +62,7 @@ class TrainingSettings:
         validation_cases: number of phantoms to validate on (own files: those of the split "validation").
         validation_shape: voxels of those phantoms, which show the whole body; None takes `shape`.
         weights: weights files (or one) to start from, from their mean if there are several; empty for random ones.
-        time_limit: stop with a checkpoint after so many minutes; 0 for none.
+        time_limit: stop with a checkpoint after so many minutes from the start, preparation included; 0 for none.
         resume: continue the run that is in `output`.
 
     Raises:
@@ -180,8 +183,13 @@ class TrainingSettings:
         return [
             f"{name} was {stored.get(name)!r}, is {own[name]!r}"
             for name in sorted(own)
-            if name not in free and own[name] != stored.get(name)
+            if name not in free and _compared(name, own[name]) != _compared(name, stored.get(name))
         ]
+
+
+def _compared(name: str, value: Any) -> Any:
+    """What must stay the same of a setting when a run is resumed: of files, how many there are."""
+    return len([value] if isinstance(value, str) else value or ()) if name in _FILES else value
 
 
 _PAPER: dict[str, Any] = {

@@ -19,15 +19,16 @@ from . import checkpoint, distributed
 from .case import Case
 from .case_table import training_cases
 from .centring import centre
-from .log import Board, ProgressBar, Table, draw_curves, tell
+from .log import Board, ProgressBar, Table, draw_curves
 from .own_files import FileSource
 from .passes import seen_in_step
 from .phantoms import PhantomSource, validation_phantom
 from .sampling import Steps, batches
 from .schedule import learning_rate
 from .settings import TrainingSettings
+from .split import tell_split, write_pairs
 from .start import start_network
-from .validation import mean_scores, score
+from .validation import goodness, mean_scores, score
 
 _LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
 _STILL_PAIRS, _LARGEST_STILL = 4, 64  # phantoms to centre a network with, and their size: what it needs is a mean
@@ -62,7 +63,8 @@ def train(
 
     Args:
         settings: what to do; writes into `settings.output`: settings.json, checkpoint.pt, best.pt, last.pt (weights
-            files), losses.csv, validation.csv, curves.svg and, where TensorBoard is installed, tensorboard/.
+            files), losses.csv, validation.csv, curves.svg, with own pairs pairs.csv (their splits) and, where
+            TensorBoard is installed, tensorboard/.
         progress: called with ("training", fraction) after each step; may raise `Cancelled`, which leaves a
             checkpoint of the last whole step, as a `KeyboardInterrupt` does.
         bar: show a progress bar on the terminal.
@@ -72,6 +74,7 @@ def train(
             that is not finite (with its step and case; the last checkpoint is kept).
         Incomplete: another process of the training has ended.
     """
+    start = time.monotonic()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     processes = distributed.start(settings.device)
@@ -81,7 +84,7 @@ def train(
         if processes.leads:
             folder = checkpoint.RunFolder(settings)
         processes.wait()
-        return Trainer(settings, processes, bar and processes.leads).run(progress)
+        return Trainer(settings, processes, bar and processes.leads, start).run(progress)
     except RuntimeError as error:
         if processes.leads or not distributed.is_left_alone(error):
             raise
@@ -106,8 +109,9 @@ def _check_inputs(settings: TrainingSettings) -> None:
 class Trainer:
     """One training in one process."""
 
-    def __init__(self, settings: TrainingSettings, processes: distributed.Processes, bar: bool):
-        self.settings, self.processes, self.bar = settings, processes, bar
+    def __init__(self, settings: TrainingSettings, processes: distributed.Processes, bar: bool, start: float):
+        """`start`: what `time.monotonic` said when the training began; its time limit counts from there."""
+        self.settings, self.processes, self.bar, self.start = settings, processes, bar, start
         self.folder, self.device = settings.output, processes.device
         stored = checkpoint.load(self.folder, settings, processes.world) if settings.resume else None
         torch.manual_seed(settings.seed)
@@ -119,6 +123,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.step, self.validated, self.seconds = 0, -1, 0.0
         self.best: dict[str, Any] = {}
+        self.latest: dict[str, Any] = {}
+        self.started_from = checkpoint.digests(settings.weights) if stored is None else stored["start"]
         if stored is not None:
             self._restore(stored)
         elif processes.leads:
@@ -132,6 +138,8 @@ class Trainer:
         self.pairs = self.files.fingerprints() if self.files is not None else {}
         if stored is not None:
             checkpoint.check_pairs(self.folder, stored["pairs"], self.pairs)
+        if settings.data is not None and processes.leads:
+            write_pairs(training_cases(settings.data), self.folder / "pairs.csv")
         self.validation = self._validation_cases() if processes.leads else []
         if processes.leads:  # the others never touch these
             self.still = self._still_images()
@@ -198,7 +206,7 @@ class Trainer:
             if self._is_due(s.validate_every):
                 self._validate()
             if s.time_limit:
-                stop = self.processes.agree(time.monotonic() - start > 60 * s.time_limit)
+                stop = self.processes.agree(time.monotonic() - self.start > 60 * s.time_limit)
             if self._is_due(s.checkpoint_every) or stop:
                 self._save()
             if progress is not None:
@@ -279,12 +287,14 @@ class Trainer:
             figures = {"loss": sum(losses) / len(losses), **mean_scores(rows)}
             with uninterrupted():
                 self.scores.add([{"step": self.step, "minutes": self.seconds / 60, **figures}])
-                if not self.best or _goodness(figures) > _goodness(self.best):
-                    self.best = {"step": self.step, **figures}
-                    self._save_weights(network, "best.pt")
+                self.latest = {"step": self.step, **figures}
+                if not self.best or goodness(figures) > goodness(self.best):
+                    self.best = self.latest
+                    self._save_weights(network, "best.pt", self.best)
                 self.validated = self.step
             self.board.scalars(figures, self.step, "validation")
             self.board.panel(case.fixed, case.moving, warp(case.moving, prediction.displacement), self.step)
+        if self.processes.leads:
             draw_curves(self.losses, self.scores, self.folder / "curves.svg")
         self.validated = self.step
         self.processes.wait()
@@ -309,6 +319,8 @@ class Trainer:
                 "step": self.step,
                 "validated": self.validated,
                 "best": self.best,
+                "latest": self.latest,
+                "start": self.started_from,
                 "seconds": self.seconds,
                 "pairs": self.pairs,
                 "options": self.network.options,
@@ -317,7 +329,7 @@ class Trainer:
                 "scaler": self.scaler.state_dict(),
             },
         )
-        self._save_weights(self._centred(), "last.pt")
+        self._save_weights(self._centred(), "last.pt", self.latest if self.latest.get("step") == self.step else {})
 
     def _centred(self) -> RegistrationNetwork:
         """A copy of the network as it is scored and written: without a constant offset. Made once a step."""
@@ -327,14 +339,14 @@ class Trainer:
             self.centred = self.step, network
         return self.centred[1]
 
-    def _save_weights(self, network: RegistrationNetwork, name: str) -> None:
+    def _save_weights(self, network: RegistrationNetwork, name: str, figures: dict[str, Any]) -> None:
         data = "phantoms" if self.settings.data is None else "own files"
         metadata = {
             "steps": self.step,
             "data": data,
             "preset": self.settings.preset,
             "shape": list(self.settings.shape),
-            "validation": {k: v for k, v in self.best.items() if isinstance(v, (int, float))},
+            "validation": {k: v for k, v in figures.items() if isinstance(v, (int, float))},
         }
         try:
             save_weights(network, self.folder / name, metadata)
@@ -349,7 +361,7 @@ class Trainer:
         self.optimizer.load_state_dict(stored["optimizer"])
         self.scaler.load_state_dict(stored["scaler"])
         self.step, self.best, self.seconds = stored["step"], stored["best"], stored["seconds"]
-        self.validated = stored["validated"]
+        self.validated, self.latest = stored["validated"], stored["latest"]
 
     def _phantoms(self, shape: tuple[int, int, int], device: torch.device) -> PhantomSource:
         s = self.settings
@@ -368,14 +380,11 @@ class Trainer:
         # One process prepares the arrays, the others find them.
         if not self.processes.leads:
             self.processes.wait()
+        else:
+            tell_split(s.data, training_cases(s.data))
         files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization, s.seed)
         if self.processes.leads:
             self.processes.wait()
-            if files.validation is files.training:
-                tell(
-                    f"{s.data} has no pair for validation, so that the best weights cannot be told by one: best.pt "
-                    "will be those with the best figures on the training pairs. Give some pairs the split 'validation'."
-                )
         return files
 
     def _validation_cases(self) -> list[Case]:
@@ -386,9 +395,3 @@ class Trainer:
             validation_phantom(i, s.validation_shape or s.shape, 1.0, self.device).to(torch.device("cpu"))
             for i in range(s.validation_cases)
         ]
-
-
-def _goodness(figures: dict[str, float | None]) -> float:
-    """What the best weights are chosen by: Dice where there are labels, the objective where there are none."""
-    dice, loss = figures.get("dice"), figures["loss"]
-    return dice if dice is not None else -float(loss or 0.0)

@@ -49,6 +49,12 @@ def mean_scores(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
     return {name: _mean([row.get(name) for row in rows]) for name in names}
 
 
+def goodness(figures: dict[str, float | None]) -> float:
+    """What the best weights are chosen by: Dice where there are labels, the objective where there are none."""
+    dice, loss = figures.get("dice"), figures["loss"]
+    return dice if dice is not None else -float(loss or 0.0)
+
+
 def _mean(values: list[float | None]) -> float | None:
     known = [v for v in values if v is not None and math.isfinite(v)]
     return sum(known) / len(known) if known else None
