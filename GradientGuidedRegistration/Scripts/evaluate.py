@@ -26,18 +26,18 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--output", required=True, type=Path, help="folder for the table")
     p.add_argument("--data", type=Path, help="folder or CSV of own pairs with segmentations; phantoms if left out")
-    p.add_argument("--cases", type=int, default=5, help="number of phantoms")
-    p.add_argument("--first-seed", type=int, default=0, help="number of the first phantom")
-    p.add_argument("--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="phantom voxels")
-    p.add_argument("--spacing", type=float, default=1.0, help="voxel size of the phantoms in mm")
-    p.add_argument("--strength", type=float, default=1.0, help="factor on the phantoms' deformation")
+    p.add_argument("--cases", type=int, help="number of phantoms (5)")
+    p.add_argument("--first-seed", type=int, help="number of the first phantom (0)")
+    p.add_argument("--size", type=int, nargs=3, metavar=("X", "Y", "Z"), help="phantom voxels (128 144 144)")
+    p.add_argument("--spacing", type=float, help="voxel size of the phantoms in mm (1)")
+    p.add_argument("--strength", type=float, help="factor on the phantoms' deformation (1)")
     p.add_argument("--rows", nargs="+", default=(), help="methods to compare; all if left out")
     p.add_argument("--weights", type=Path, help="folder with gated.pt, average.pt, vm.pt, vm-concat.pt")
     p.add_argument(
         "--organs",
         nargs="*",
-        default=("liver", "spleen", "kidneys"),
-        help="labels with columns of their own, in this order ('label 3' in own pairs); nothing for all, by value",
+        help="labels with columns of their own, in this order ('label 3' in own pairs), or nothing for all, by value; "
+        "left out, liver, spleen and kidneys of phantoms, all of own pairs",
     )
     p.add_argument(
         "--initialization",
@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate; returns the exit status."""
     options = vars(parser().parse_args(arguments))
     quiet = options.pop("quiet")
-    options["shape"] = tuple(options.pop("size")[::-1])
+    size = options.pop("size")
+    options["shape"] = size and tuple(size[::-1])
     from GradientGuidedRegistrationLib.command import run_command
 
     return run_command(
@@ -65,14 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
 def evaluate(options: dict[str, Any], quiet: bool) -> int:
     """Evaluate as the options say, and print the table."""
     from GradientGuidedRegistrationLib import headless
-    from GradientGuidedRegistrationLib.training import EvaluationSettings
+    from GradientGuidedRegistrationLib.training.comparison.settings import with_given
 
     def show(step: str, fraction: float) -> None:
         if not quiet and sys.stderr is not None:
             print(f"{100 * fraction:3.0f} %  {step}", file=sys.stderr, flush=True)
 
     logic = headless.load_module().GradientGuidedRegistrationLogic()
-    table = logic.evaluate(EvaluationSettings(**options), progress=show)
+    table = logic.evaluate(with_given(**options), progress=show)
     print(table.text(), end="")
     return 0
 

@@ -194,6 +194,8 @@ def _settings(options: argparse.Namespace):
     from GradientGuidedRegistrationLib.registration.models import weights_file
     from GradientGuidedRegistrationLib.registration.settings import Settings
 
+    if options.no_network and options.weights:
+        raise InputError(f"--no-network leaves no use for --weights {options.weights}; leave out one or the other.")
     settings = Settings(
         method=options.method,
         weights=Path(options.weights) if options.weights else None,

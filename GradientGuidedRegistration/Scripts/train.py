@@ -60,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
         help="linear alignment of own pairs first; none if left out (phantoms lie aligned)",
     )
     p.add_argument("--batch", type=int, help="pairs in a step, for each process")
-    p.add_argument("--alpha", type=float, help="weight of the gradient similarity (eq. 2)")
-    p.add_argument("--beta", type=float, help="weight of the gradient field's roughness")
+    p.add_argument("--alpha", type=float, help="weight of the gradient similarity (eq. 2; gated, average)")
+    p.add_argument("--beta", type=float, help="weight of the gradient field's roughness (gated, average)")
     p.add_argument("--gamma", type=float, help="weight of the final field's roughness")
     p.add_argument("--descriptor", help="mind or mind-ssc")
     p.add_argument("--precision", help="float32, bfloat16 or float16")
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
     p.add_argument("--validate-every", type=int, metavar="STEPS", help="steps between validations")
     p.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="steps between checkpoints")
-    p.add_argument("--validation-cases", type=int, help="number of phantoms to validate on")
+    p.add_argument("--validation-cases", type=int, help="number of phantoms to validate on, without own pairs")
     p.add_argument(
         "--validation-shape", type=int, nargs=3, metavar=("D", "H", "W"), help="voxels of the phantoms to validate on"
     )

@@ -200,6 +200,11 @@ def test_bad_options(register_main, capsys, case, tmp_path, options, words):
     refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "t.h5"), *options], *words)
 
 
+def test_weights_without_a_network_are_refused(register_main, capsys, case, tmp_path):
+    command = [*pair(case), "--transform", str(tmp_path / "t.h5"), "--no-network", "--weights", "mine.pt"]
+    refused(register_main, capsys, command, "no use for --weights mine.pt")
+
+
 def test_unknown_options_are_not_ignored(register_main, case):
     for wrong in (["--speed", "fast"], ["--refine", "-1"], ["--initialization", "magic"]):
         with pytest.raises(SystemExit) as stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from GradientGuidedRegistrationLib.registration.files import read_labels, write_
 from GradientGuidedRegistrationLib.registration.grid import covering_grid
 from GradientGuidedRegistrationLib.registration.models import MODELS
 from GradientGuidedRegistrationLib.training import EvaluationSettings, evaluate
+from GradientGuidedRegistrationLib.training.case_table import read_cases
+from GradientGuidedRegistrationLib.training.comparison import run
 from GradientGuidedRegistrationLib.training.comparison.cases import cases
 from GradientGuidedRegistrationLib.training.comparison.measure import measure
 from GradientGuidedRegistrationLib.training.comparison.methods import ROWS, Outcome
 from GradientGuidedRegistrationLib.training.comparison.statistics import mean_and_sd, paired_p_value
 from GradientGuidedRegistrationLib.training.comparison.table import Table
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.split import write_pairs
 
 SMALL = {"cases": 2, "shape": (28, 28, 28), "spacing": 4.0}
 
@@ -133,10 +137,9 @@ def test_alignment_reaches_the_registration(tmp_path: Path, monkeypatch, initial
         evaluate(EvaluationSettings(tmp_path, rows=("Refinement alone",), initialization=initialization, **SMALL))
 
 
-def test_no_row_at_all(tmp_path: Path) -> None:
-    (tmp_path / "weights").mkdir()
+def test_no_row_at_all(tmp_path: Path, folding_weights: Path) -> None:
     with pytest.raises(InputError, match="No row can be computed: VM: no weights"):
-        evaluate(EvaluationSettings(tmp_path / "out", rows=("VM",), weights=tmp_path / "weights", **SMALL))
+        evaluate(EvaluationSettings(tmp_path / "out", rows=("VM",), weights=folding_weights.parent, **SMALL))
 
 
 def own_pair(folder: Path, values: dict[int, int], stored: str = "LPS", spacing: float = 4.0) -> None:
@@ -166,7 +169,8 @@ def test_labels_on_another_grid_are_measured_on_the_images(tmp_path: Path) -> No
 def test_columns_go_by_label_value_over_all_cases(tmp_path: Path) -> None:
     own_pair(tmp_path / "data" / "a", {1: 10, 2: 2, 3: 30})
     own_pair(tmp_path / "data" / "b", {1: 9, 2: 2})
-    table = evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path / "data", rows=("Moving",), organs=()))
+    table = evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path / "data", rows=("Moving",)))
+    assert "Left out" not in table.text()
     assert table.organs == ["label 2", "label 9", "label 10", "label 30"]
     assert list(table.columns())[:4] == [f"Dice label {value} (%)" for value in (2, 9, 10, 30)]
 
@@ -215,7 +219,28 @@ def test_pairs_for_training_are_not_compared(tmp_path: Path, splits, compared) -
     rows = [",".join([*(f"{where}/{name}.nii.gz" for name in names), split]) for where, split in zip("abc", splits)]
     (tmp_path / "pairs.csv").write_text("\n".join([",".join(names) + ",split", *rows]))
     settings = EvaluationSettings(tmp_path / "out", data=tmp_path / "pairs.csv", rows=("Moving",))
-    assert evaluate(settings).cases == compared
+    table = evaluate(settings)
+    assert table.cases == compared
+    free = [name for name, split in zip(("line 2", "line 3", "line 4"), splits) if not split]
+    trained = [
+        case.name for case in read_cases(tmp_path / "pairs.csv") if case.name in free and case.split == "training"
+    ]
+    note = (
+        f"({', '.join(free)}): all of them are compared. train.py, given the same data, trains on {len(trained)} pair"
+    )
+    assert (note in table.text()) == bool(free) and ("say nothing about others" in table.text()) == bool(free)
+
+
+def test_split_of_a_training_is_that_of_its_comparison(tmp_path: Path) -> None:
+    """What a run has written into its folder keeps what it was trained on out of the table."""
+    for name in "ab":
+        own_pair(tmp_path / "data" / name, {1: 1, 2: 2})
+    cases = [
+        replace(case, split=split) for case, split in zip(read_cases(tmp_path / "data"), ("training", "validation"))
+    ]
+    write_pairs(cases, tmp_path / "run" / "pairs.csv")
+    table = evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path / "run" / "pairs.csv", rows=("Moving",)))
+    assert table.cases == ["b"] and "No split" not in table.text()
 
 
 def test_pairs_that_are_all_for_training_are_refused(tmp_path: Path) -> None:
@@ -224,7 +249,23 @@ def test_pairs_that_are_all_for_training_are_refused(tmp_path: Path) -> None:
         evaluate(EvaluationSettings(tmp_path / "out", data=tmp_path, rows=("Moving",)))
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "gated.pt").write_bytes((MODELS / "vm.pt").read_bytes())
-    with pytest.raises(InputError, match="holds weights of the network 'vm', not of 'gated'"):
-        evaluate(EvaluationSettings(tmp_path / "out", rows=("Ours(gated)",), weights=tmp_path, **SMALL))
+def test_weights_that_cannot_be_used_are_told_before_the_first_case(tmp_path: Path, monkeypatch) -> None:
+    for name in ("gated", "average"):
+        (tmp_path / f"{name}.pt").write_bytes((MODELS / "vm.pt").read_bytes())
+    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("a case was measured"))
+    rows = ("Moving", "Ours(average)", "Ours(gated)", "Ours(gated) + refinement")
+    with pytest.raises(InputError) as error:
+        evaluate(EvaluationSettings(tmp_path / "out", rows=rows, weights=tmp_path, **SMALL))
+    told = str(error.value)
+    assert "gated.pt holds weights of the network 'vm', not of 'gated'" in told
+    assert "average.pt holds weights of the network 'vm'" in told and told.count("\n- ") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    """That of a run holds best.pt, and all rows would be left out."""
+    (tmp_path / "best.pt").write_bytes((MODELS / "gated.pt").read_bytes())
+    with pytest.raises(InputError, match=r"holds none of gated.pt, average.pt, .*link best.pt of a run to .* gated.pt"):
+        EvaluationSettings(tmp_path / "out", weights=tmp_path)
+    (tmp_path / "gated.pt").symlink_to("best.pt")
+    assert EvaluationSettings(tmp_path / "out", weights=tmp_path).weights == tmp_path

@@ -140,6 +140,33 @@ def test_options_of_own_pairs_are_refused_without_any(given: dict[str, Any], tmp
     assert with_preset(tmp_path, data=tmp_path, **given).data == tmp_path
 
 
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (
+            {"data": "d", "validation_cases": 3, "validation_shape": (32, 32, 32)},
+            "--validation-cases, --validation-shape",
+        ),
+        ({"data": "d", "validation_cases": 3, "phantom_fraction": 0.5}, "--validation-cases"),
+        ({"data": "d", "zoom": (1, 2), "shapes_fraction": 0.0, "reuse": 1}, "--zoom, --shapes-fraction, --reuse"),
+        ({"method": "vm", "alpha": 1.0, "beta": 0.5}, "--alpha, --beta"),
+        ({"method": "vm-concat", "beta": 0.5}, "--beta"),
+    ],
+)
+def test_options_without_effect_are_refused(given: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"^{words}: of use with .*, or leave that out"):
+        with_preset(tmp_path, **given)
+
+
+def test_options_with_effect_are_not(tmp_path: Path) -> None:
+    """What a preset brings is not what somebody asked for."""
+    assert with_preset(tmp_path, "cpu", data="d").reuse == 8
+    assert with_preset(tmp_path, data="d", phantom_fraction=0.5, zoom=(1, 2), reuse=2).reuse == 2
+    assert with_preset(tmp_path, method="vm", gamma=2.0).gamma == 2 == with_preset(tmp_path, alpha=2.0).alpha
+    with pytest.raises(InputError, match="--validation-cases: of .* leave that out. --alpha: of"):
+        with_preset(tmp_path, data="d", method="vm", validation_cases=1, alpha=1.0)
+
+
 def test_curves_of_pairs_without_labels_show_the_loss(tmp_path: Path) -> None:
     losses, scores = Table(tmp_path / "losses.csv", 0), Table(tmp_path / "validation.csv", 0)
     losses.add([{"step": step, "total": 1.0 / step} for step in range(1, 9)])

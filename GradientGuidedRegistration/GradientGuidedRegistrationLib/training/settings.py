@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,14 @@ _FILES = ("data", "weights")
 
 # Of no use without own pairs.
 OF_OWN_PAIRS = ("crop", "spacing", "initialization", "phantom_fraction")
+
+# Of no use with own pairs: the first ones never, as own pairs validate, the others where no phantom is among them.
+OF_VALIDATION_PHANTOMS = ("validation_cases", "validation_shape")
+OF_TRAINING_PHANTOMS = ("zoom", "shapes_fraction", "reuse")
+
+# Of no use to a network of one branch.
+OF_GRADIENT_BRANCH = ("alpha", "beta")
+_ONE_BRANCH = ("vm", "vm-concat")
 
 
 @dataclass(frozen=True)
@@ -229,7 +238,7 @@ def with_preset(output: Path | str, preset: str = "default", **given: Any) -> Tr
     """Settings of a preset; what is given explicitly, and is not None, goes before what the preset says.
 
     Raises:
-        InputError: unknown preset or setting, one that says nothing without own pairs, or a value out of range.
+        InputError: unknown preset or setting, one that has no effect beside the others, or a value out of range.
     """
     if preset not in PRESETS:
         raise InputError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
@@ -237,10 +246,27 @@ def with_preset(output: Path | str, preset: str = "default", **given: Any) -> Tr
     unknown = sorted(set(given) - known)
     if unknown:
         raise InputError(f"Unknown settings: {', '.join(unknown)}.")
-    alone = [name for name in OF_OWN_PAIRS if given.get("data") is None and given.get(name) is not None]
-    if alone:
-        options = ", ".join("--" + name.replace("_", "-") for name in alone)
-        raise InputError(f"{options}: of use with own pairs only, and no --data is given. Give it, or leave that out.")
+    given = {name: value for name, value in given.items() if value is not None}
     base = {name: value for name, value in PRESETS[preset].items() if name != "loss"}
-    base.update({name: value for name, value in given.items() if value is not None})
-    return replace(TrainingSettings(output=Path(output)), preset=preset, **base)
+    base.update(given)
+    settings = replace(TrainingSettings(output=Path(output)), preset=preset, **base)
+    told = []
+    for names, why in _idle(settings):
+        options = ", ".join("--" + name.replace("_", "-") for name in names if name in given)
+        if options:
+            told.append(f"{options}: {why}, or leave that out.")
+    if told:
+        raise InputError(" ".join(told))
+    return settings
+
+
+def _idle(settings: TrainingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What has no effect beside the other settings, and why, with what to do about it."""
+    if settings.data is None:
+        yield OF_OWN_PAIRS, "of use with own pairs only, and no --data is given. Give it"
+    else:
+        yield OF_VALIDATION_PHANTOMS, "of use with phantoms only, and pairs of --data validate. Leave out --data"
+        if not settings.phantom_fraction:
+            yield OF_TRAINING_PHANTOMS, "of use with phantoms only, and there are none. Give --phantom-fraction"
+    if settings.method in _ONE_BRANCH:
+        yield OF_GRADIENT_BRANCH, f"of use with two branches only, and {settings.method} has one. Give another --method"

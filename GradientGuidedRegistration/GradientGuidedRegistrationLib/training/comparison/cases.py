@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ...errors import InputError, all_wrong
 from ..case_images import read_case
 from ..case_table import CaseFiles, read_cases
+from ..split import listed
 from .settings import EvaluationSettings
 
 
@@ -48,6 +49,18 @@ def cases(settings: EvaluationSettings) -> Iterator[LabelledPair]:
             images[name] for name in ("fixed", "moving", "fixed_labels", "moving_labels")
         )
         yield LabelledPair(f"phantom {seed}", fixed, moving, fixed_labels, moving_labels, scored, images["field"])
+
+
+def split_note(settings: EvaluationSettings) -> str | None:
+    """What to bear in mind of own pairs that a training may have taken, since no split is given for them, or None."""
+    free = [] if settings.data is None else [case for case in _own_cases(settings) if not case.split_given]
+    taken = [case for case in free if case.split == "training"]
+    if not taken:
+        return None
+    return (
+        f"No split is given for {listed(free)}: all of them are compared. train.py, given the same data, trains on "
+        f"{listed(taken)}; figures of pairs that a network was trained on say nothing about others."
+    )
 
 
 def _own_cases(settings: EvaluationSettings) -> list[CaseFiles]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from ...errors import InputError, all_wrong
 from .cases import LabelledPair
 from .settings import EvaluationSettings
 
@@ -49,16 +50,43 @@ def network(name: str, refine: bool) -> Method:
     """A network of this extension, alone or followed by the refinement on the pair."""
 
     def method(pair: LabelledPair, settings: EvaluationSettings) -> Outcome:
-        from ...model import load_weights
-        from ...registration.models import MODELS
-
-        weights = Path(settings.weights or MODELS) / f"{name}.pt"
-        if not weights.is_file():
-            raise Unavailable(f"no weights {weights.name} in {weights.parent}")
-        load_weights(weights, name)  # tells weights of another network, which a registration would take
+        weights = _weights(name, settings)
         return _registered(pair, settings, method=name, weights=weights, refine=None if refine else 0)
 
     return method
+
+
+def without_weights(rows: Iterable[str], settings: EvaluationSettings) -> dict[str, str]:
+    """The rows whose weights are not there, and where they should be.
+
+    Raises:
+        InputError: weights that are there and cannot be used: damaged, or of another network than the row's.
+    """
+    from ...model import load_weights
+
+    missing: dict[str, str] = {}
+    wrong: dict[Path, str] = {}
+    for row in rows:
+        name = NETWORKS.get(row.removesuffix(_REFINED))
+        if name is None:
+            continue
+        path = _weights(name, settings)
+        if not path.is_file():
+            missing[row] = f"no weights {path.name} in {path.parent}"
+            continue
+        try:
+            load_weights(path, name)
+        except InputError as error:
+            wrong[path] = str(error)
+    if wrong:
+        raise all_wrong("Not all weights can be used; nothing was done:", wrong.values())
+    return missing
+
+
+def _weights(name: str, settings: EvaluationSettings) -> Path:
+    from ...registration.models import MODELS
+
+    return Path(settings.weights or MODELS) / f"{name}.pt"
 
 
 def refinement(pair: LabelledPair, settings: EvaluationSettings) -> Outcome:
@@ -77,16 +105,12 @@ def _registered(pair: LabelledPair, settings: EvaluationSettings, **options) -> 
     return Outcome(result.field, time.perf_counter() - start, is_used)
 
 
+NETWORKS = {"VM": "vm", "VM(concat)": "vm-concat", "Ours(average)": "average", "Ours(gated)": "gated"}
+_REFINED = " + refinement"
 ROWS: dict[str, Method] = {
     "Moving": moving,
     "SyN(MI)": syn,
-    "VM": network("vm", refine=False),
-    "VM(concat)": network("vm-concat", refine=False),
-    "Ours(average)": network("average", refine=False),
-    "Ours(gated)": network("gated", refine=False),
+    **{row: network(name, refine=False) for row, name in NETWORKS.items()},
     "Refinement alone": refinement,
-    "VM + refinement": network("vm", refine=True),
-    "VM(concat) + refinement": network("vm-concat", refine=True),
-    "Ours(average) + refinement": network("average", refine=True),
-    "Ours(gated) + refinement": network("gated", refine=True),
+    **{row + _REFINED: network(name, refine=True) for row, name in NETWORKS.items()},
 }

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from ...errors import InputError
 from ...registration.device import pick_device
 from ...registration.files import check_output
-from .cases import cases, count
+from .cases import cases, count, split_note
 from .measure import measure
-from .methods import ROWS, Unavailable
+from .methods import ROWS, Unavailable, without_weights
 from .settings import EvaluationSettings
 from .table import Table
 
@@ -28,9 +28,10 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
     pick_device(settings.device)
     check_output(settings.output / "table.txt", "table")
     chosen = [name for name in ROWS if not settings.rows or name in settings.rows]
+    missing = without_weights(chosen, settings)
     total = count(settings) * len(chosen)
+    note = split_note(settings)
     measures: dict[str, list[dict]] = {name: [] for name in chosen}
-    missing: dict[str, str] = {}
     done, table = 0, None
     label_names: dict[int, str] = {}
     for pair in cases(settings):
@@ -52,9 +53,9 @@ def evaluate(settings: EvaluationSettings, progress: Callable[[str, float], None
             raise InputError(f"No row can be computed: {'; '.join(f'{n}: {why}' for n, why in missing.items())}.")
         label_names |= pair.label_names
         names = [label_names[value] for value in sorted(label_names)]
-        unknown = {organ: "no case has such a label" for organ in settings.organs if organ not in names}
-        organs = [organ for organ in settings.organs if organ in names] or names
-        table = Table(rows, organs, missing | unknown)
+        unknown = {organ: "no case has such a label" for organ in settings.organ_columns if organ not in names}
+        organs = [organ for organ in settings.organ_columns if organ in names] or names
+        table = Table(rows, organs, missing | unknown, [note] if note else [])
         table.write(settings.output)
     assert table is not None
     return table

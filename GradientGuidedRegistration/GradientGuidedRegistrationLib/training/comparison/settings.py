@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
-from ...registration.settings import DEVICES, INITIALIZATIONS
+from ...registration.settings import DEVICES, INITIALIZATIONS, METHODS
+
+ORGANS = ("liver", "spleen", "kidneys")
+"""The labels of phantoms that get columns of their own, as in the paper."""
+_OF_PHANTOMS = ("cases", "first_seed", "shape", "spacing", "strength")
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,12 @@ class EvaluationSettings:
         weights: folder with gated.pt, average.pt, ...; None takes the packaged ones. Rows without weights are left out
             and named in the table.
         organs: names of the labels that get columns of their own ("label 3" in own pairs), in this order; if empty, all
-            of them by ascending value.
+            of them by ascending value; None takes `ORGANS` for phantoms, all of own pairs.
         initialization: linear alignment before the deformable part: "none", "rigid" or "affine".
         device: "auto", "cpu", "cuda" or "mps".
 
     Raises:
-        InputError: an unknown name, a number out of range, or no folder of weights.
+        InputError: an unknown name, a number out of range, or no folder of weights, or none in it.
     """
 
     output: Path
@@ -40,7 +45,7 @@ class EvaluationSettings:
     strength: float = 1.0
     rows: tuple[str, ...] = ()
     weights: Path | None = None
-    organs: tuple[str, ...] = ("liver", "spleen", "kidneys")
+    organs: tuple[str, ...] | None = None
     initialization: str = "none"
     device: str = "auto"
 
@@ -48,8 +53,10 @@ class EvaluationSettings:
         object.__setattr__(self, "output", Path(self.output))
         for name in ("data", "weights"):
             object.__setattr__(self, name, None if getattr(self, name) is None else Path(getattr(self, name)))
-        for name in ("shape", "rows", "organs"):
+        for name in ("shape", "rows"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.organs is not None:
+            object.__setattr__(self, "organs", tuple(self.organs))
         from .methods import ROWS
 
         unknown = [name for name in self.rows if name not in ROWS]
@@ -66,3 +73,29 @@ class EvaluationSettings:
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         if self.weights is not None and not self.weights.is_dir():
             raise InputError(f"The weights folder {self.weights} does not exist; it should hold gated.pt and so on.")
+        files = [f"{name}.pt" for name in METHODS]
+        if self.weights is not None and not any((self.weights / file).is_file() for file in files):
+            raise InputError(
+                f"The weights folder {self.weights} holds none of {', '.join(files)}; copy or link "
+                "best.pt of a run to the name of its method, gated.pt for example."
+            )
+
+    @property
+    def organ_columns(self) -> tuple[str, ...]:
+        """Names of the labels with columns of their own, as `organs`; empty for all."""
+        return self.organs if self.organs is not None else ORGANS if self.data is None else ()
+
+
+def with_given(output: Path | str, **given: Any) -> EvaluationSettings:
+    """Settings with what is given explicitly, and is not None, in place of the defaults.
+
+    Raises:
+        InputError: a setting of phantoms beside own pairs, or a value that cannot be.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    idle = ["--" + ("size" if name == "shape" else name.replace("_", "-")) for name in _OF_PHANTOMS if name in given]
+    if idle and "data" in given:
+        raise InputError(
+            f"{', '.join(idle)}: of use with phantoms only, and --data is given. Leave out one or the other."
+        )
+    return EvaluationSettings(Path(output), **given)

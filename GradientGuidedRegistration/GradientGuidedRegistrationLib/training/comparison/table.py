@@ -18,10 +18,15 @@ _PERCENT = 100.0
 
 
 class Table:
-    """Table 1: `measures` are rows with the keys `MEASURE_COLUMNS`, in the order in which methods shall appear."""
+    """Table 1: `measures` are rows with the keys `MEASURE_COLUMNS`, in the order in which methods shall appear.
 
-    def __init__(self, measures: Sequence[dict], organs: Sequence[str], missing: dict[str, str]):
-        self.measures, self.missing = list(measures), missing
+    `missing` says why a row or column is left out; `notes` are sentences that go below the text.
+    """
+
+    def __init__(
+        self, measures: Sequence[dict], organs: Sequence[str], missing: dict[str, str], notes: Sequence[str] = ()
+    ):
+        self.measures, self.missing, self.notes = list(measures), missing, list(notes)
         self.methods = list(dict.fromkeys(row["method"] for row in measures))
         self.cases = list(dict.fromkeys(row["case"] for row in measures))
         labels = {row["label"] for row in measures}
@@ -84,6 +89,7 @@ class Table:
             notes.append(
                 f"Cases in which the network's field folds or leads no closer, so that it is not used: {counts}."
             )
+        notes += self.notes
         notes += [f"Left out: {method}: {why}." for method, why in self.missing.items()]
         return "\n".join([*rendered, "", *notes]) + "\n"
 
