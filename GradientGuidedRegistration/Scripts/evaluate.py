@@ -2,7 +2,7 @@
 
     python evaluate.py --output table                             five held-out phantoms, packaged weights
     python evaluate.py --output table --data pairs.csv            own pairs with segmentations
-    python evaluate.py --output table --weights run               weights of your own, run/gated.pt and so on
+    python evaluate.py --output table --weights mine              weights of your own, mine/gated.pt and so on
     Slicer --no-splash --no-main-window --python-script evaluate.py --output table
 
 Writes table.txt, table.csv, table.svg and measures.csv (every case, method and label). SyN(MI) needs the package
