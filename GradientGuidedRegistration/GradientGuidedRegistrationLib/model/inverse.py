@@ -8,9 +8,11 @@ from torch import Tensor
 
 from .checks import check_displacement
 from .fields import compose, derivative
+from .passes import enlarged, shrunk
 
 FEW = 0.01  # the share of voxels that is faster to solve singly than by another pass over all
 REFINEMENTS = 30
+LARGE = 32  # voxels; from there on half the resolution is worth a look
 EASY, HARD = 0.25, 8.0  # by how much a step of least squares is damped less after it helped, and more after it did not
 
 
@@ -18,9 +20,10 @@ EASY, HARD = 0.25, 8.0  # by how much a step of least squares is damped less aft
 def invert(displacement: Tensor, iterations: int = 20, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
     """Return the inverse field ψ, for which x + ψ(x) + φ(x + ψ(x)) = x, and how far it is from being one.
 
-    Fixed-point iteration ψ ← −φ(x + ψ) (Chen et al. 2008), which converges where φ changes by less than a voxel from
-    one voxel to the next; what is left over is solved by damped least squares (Levenberg-Marquardt), a voxel at a time.
-    Where φ folds there may be no inverse: the residual stays large. Not differentiable.
+    Fixed-point iteration ψ ← −φ(x + ψ) (Chen et al. 2008), from the inverse at half the resolution, which converges
+    where φ changes by less than a voxel from one voxel to the next; what is left over is solved by damped least squares
+    (Levenberg-Marquardt), a voxel at a time. Where φ folds there may be no inverse: the residual stays large. Not
+    differentiable.
 
     Args:
         displacement: φ, (B, 3, D, H, W) in voxels. Outside the grid its border value goes on.
@@ -36,6 +39,8 @@ def invert(displacement: Tensor, iterations: int = 20, tolerance: float = 1e-3) 
     check_displacement("displacement", displacement)
     field = displacement.to(torch.promote_types(displacement.dtype, torch.float32))
     current, inverse, residual = -field, torch.zeros_like(field), _length(field)
+    if min(field.shape[2:]) >= LARGE:
+        current = enlarged(invert(shrunk(field, 2) / 2, iterations, tolerance)[0], field.shape[2:], 2)
     is_close = False
     for _ in range(iterations):
         error = compose(field, current)
