@@ -29,11 +29,13 @@ def registered(scene: Any, geometry: Any, new_image: Any, new_field: Any) -> mrm
     """A result in a scene, in each of the geometries."""
     image = new_image(geometry)
     pair = [mrml.volume_node_from_image(image + one, name, scene) for one, name in enumerate(("MR", "CT"))]
-    field = new_field(geometry)
+    field, linear = new_field(geometry), sitk.Euler3DTransform()
+    linear.SetRotation(0.1, -0.2, 1 / 3)
+    linear.SetTranslation((1 / 7, -20.0, 3.0))
     settings = Settings(device="cpu", refine=7, weights=Path("my ü;weights.pt"), inverse=True)
     result = Result(
         field,
-        None,
+        linear,
         settings,
         inverse_field=new_field(geometry, -6.0),
         quality=QUALITY,
@@ -71,6 +73,8 @@ def test_a_result_is_found_in_a_scene_that_was_saved_and_opened(
     assert same(found.result.field, before.field)
     for name in ("settings", "quality", "timings", "versions"):
         assert getattr(found.result, name) == getattr(before, name), name
+    point = (40.0, -50.0, 60.0)
+    assert found.result.linear.TransformPoint(point) == pytest.approx(before.linear.TransformPoint(point), abs=1e-9)
     fixed, moving = mrml.registered_pair(found.transform)
     assert (fixed.GetName(), moving.GetName()) == ("MR", "CT")
     mrml.check_fits(found.result, fixed, moving)

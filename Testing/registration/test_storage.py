@@ -69,12 +69,13 @@ def test_settings_of_a_job_can_be_replaced(tmp_path: Path) -> None:
     assert storage.read_job(tmp_path / "job").settings == Settings(device="cpu", spacing=4.0)
 
 
+@pytest.mark.parametrize("linear", [euler(), sitk.CompositeTransform([euler(), euler()]), bent()])
 @pytest.mark.parametrize("whole", [True, False])
-def test_result(tmp_path: Path, whole: bool) -> None:
+def test_result(tmp_path: Path, whole: bool, linear: sitk.Transform) -> None:
     extra = {"inverse_field": image(3, 2), "image_field": image(3, 3), "gradient_field": image(3, 4),
              "gates": (image(seed=5), image(seed=6))} if whole else {}  # fmt: skip
     figures = {"quality": {"notes": ["a"]}, "timings": {"align": 1.5}, "versions": {"torch": "2"}}
-    before = Result(image(3), euler(), Settings(device="cpu"), **extra, **figures)
+    before = Result(image(3), linear, Settings(device="cpu"), **extra, **figures)
     storage.write_result(before, tmp_path / "result")
     after = storage.read_result(tmp_path / "result")
     for name in ("field", "inverse_field", "image_field", "gradient_field"):
@@ -83,7 +84,8 @@ def test_result(tmp_path: Path, whole: bool) -> None:
     assert all(same(a, b) for a, b in zip(before.gates or (), after.gates or ()))
     for name in ("settings", "quality", "timings", "versions"):
         assert getattr(before, name) == getattr(after, name)
-    assert after.linear.TransformPoint((1.0, 2.0, 3.0)) == pytest.approx(before.linear.TransformPoint((1.0, 2.0, 3.0)))
+    point = image().TransformIndexToPhysicalPoint((3, 2, 4))
+    assert after.linear.TransformPoint(point) == pytest.approx(before.linear.TransformPoint(point), abs=1e-9)
 
 
 def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def _remembered(transformNode: Any) -> RegisteredNodes | None:
     if field is None:
         return None
     try:
-        result = Result(field, None, **read_record(text, f"The result in '{transformNode.GetName()}'"))
+        result = Result(field, **read_record(text, f"The result in '{transformNode.GetName()}'"))
     except InputError as error:
         logging.warning("%s", error)
         return None

@@ -19,7 +19,7 @@ class Result:
         field: displacement from fixed to moving points, vector float32 in LPS mm, linear part composed, on an oriented
             grid that reaches past the fixed image's field of view and, unless the images lie far apart, fades to zero
             there.
-        linear: the linear part alone, fixed to moving points; None in results read from a scene.
+        linear: the linear part alone, fixed to moving points; None in results of a scene where that was a field.
         inverse_field: displacement from moving to fixed points on a grid of its own, or None if it was not asked for.
         image_field, gradient_field: the fields of the two branches (φi, φg) without the linear part, LPS mm, on
             the grid that the network looked at last; None where no dual-branch network took part.

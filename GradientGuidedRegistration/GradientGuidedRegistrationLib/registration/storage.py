@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
@@ -84,7 +85,7 @@ def write_result(result: Result, folder: str | Path) -> None:
             _write_image(getattr(result, name), part / f"{name}.mha")
         for name, gate in zip(_GATES, result.gates or ()):
             _write_image(gate, part / f"{name}.mha")
-        if result.linear is not None:
+        if result.linear is not None and not result.linear.IsLinear():
             _write_transform(result.linear, part / "linear")
         write_text(part / _ABOUT, record(result))
 
@@ -99,20 +100,25 @@ def read_result(folder: str | Path) -> Result:
     about = read_record(*_read_text(folder / _ABOUT))
     field, inverse, image_field, gradient_field, error = (_read_image(folder / f"{name}.mha") for name in _FIELDS)
     image_gate, gradient_gate = (_read_image(folder / f"{name}.mha") for name in _GATES)
-    linear = _read_transform(folder / "linear")
+    bent = _read_transform(folder / "linear")
     if field is None:
         raise InputError(f"The result folder {folder} is not complete; start the registration again.")
     gates = None if image_gate is None or gradient_gate is None else (image_gate, gradient_gate)
+    if bent is not None:
+        about["linear"] = bent
     return Result(
-        field, linear, inverse_field=inverse, image_field=image_field, gradient_field=gradient_field, gates=gates,
+        field, inverse_field=inverse, image_field=image_field, gradient_field=gradient_field, gates=gates,
         expected_error=error, **about,
     )  # fmt: skip
 
 
 def record(result: Result) -> str:
-    """What a result has besides images and transforms, as text: settings, quality figures, seconds, versions."""
+    """What a result has besides images, as text: settings, quality figures, seconds, versions.
+
+    With them goes the linear part, if it is linear: with an initial transform that is a field it is not.
+    """
     about = {name: getattr(result, name) for name in _RECORDED}
-    return _text({"settings": _values(result.settings), **about})
+    return _text({"settings": _values(result.settings), "linear": _matrix(result.linear), **about})
 
 
 def read_record(text: str, name: str) -> dict:
@@ -127,7 +133,11 @@ def read_record(text: str, name: str) -> dict:
     values = _parsed(text, name)
     if not all(isinstance(values.get(part), dict) for part in ("settings", *_RECORDED)):
         raise InputError(f"{name} is not complete; start the registration again.")
-    return {"settings": _settings(values["settings"]), **{part: values[part] for part in _RECORDED}}
+    return {
+        "settings": _settings(values["settings"]),
+        "linear": _affine(values.get("linear"), name),
+        **{part: values[part] for part in _RECORDED},
+    }
 
 
 def _write_image(image: sitk.Image | None, path: Path) -> None:
@@ -185,6 +195,28 @@ def _parsed(text: str, name: str) -> dict:
     if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
         raise InputError(f"{name} is of another version of this extension; start the registration again.")
     return values
+
+
+def _matrix(transform: sitk.Transform | None) -> list[float] | None:
+    """The (3, 4) matrix of a linear point transform (LPS mm), row by row; None for another, or none."""
+    if transform is None or not transform.IsLinear():
+        return None
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(unit)) - origin for unit in np.eye(3).tolist()]
+    return np.column_stack([*columns, origin]).ravel().tolist()
+
+
+def _affine(values: object, name: str) -> sitk.AffineTransform | None:
+    if values is None:
+        return None
+    try:
+        matrix = np.array(values, float).reshape(3, 4)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} has a linear part that is none; start the registration again.") from None
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(matrix[:, :3].ravel().tolist())
+    affine.SetTranslation(matrix[:, 3].tolist())
+    return affine
 
 
 def _values(settings: Settings) -> dict:

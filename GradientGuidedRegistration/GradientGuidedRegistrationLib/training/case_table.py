@@ -163,8 +163,8 @@ def _files_of_case(case: Path, where: str) -> tuple[dict[str, Path], list[str]]:
     known = [name for names in _ROLES.values() for name in names]
     unknown = [name for name in images if name not in _file_names([*known, *_OF_PHANTOMS])]
     if unknown:
-        names = f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}"
-        wrong.append(f"{where}: {names}: rename or remove them, or list the pairs in a CSV")
+        what = f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}"
+        wrong.append(f"{where}: {what}: rename or remove them, or list the pairs in a CSV")
     return files, wrong + _incomplete(where, files)
 
 
