@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 
 from GradientGuidedRegistrationLib.model import gradient_magnitude, jacobian_determinant, mind_ssc, shrunk, warp
-from GradientGuidedRegistrationLib.registration import refinement
+from GradientGuidedRegistrationLib.registration import refinement, smoothness
 from GradientGuidedRegistrationLib.registration.descriptors import GRADIENT_WEIGHT, Descriptors
 from GradientGuidedRegistrationLib.registration.joint import JointHistogram
 from GradientGuidedRegistrationLib.registration.refinement import (
@@ -20,7 +20,6 @@ from GradientGuidedRegistrationLib.registration.refinement import (
     hold,
     refine,
     refine_from_two,
-    roughness,
 )
 from GradientGuidedRegistrationLib.registration.sampling import Sampler
 from GradientGuidedRegistrationLib.registration.velocity import Lattice, interpolate, smoothing_matrix, spline_matrix
@@ -74,23 +73,23 @@ def test_roughness_leaves_out_rotations():
     axes = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in (6, 7, 8)], indexing="ij"))
     rotation = torch.tensor([[0.0, 0.3, -0.1], [-0.3, 0.0, 0.2], [0.1, -0.2, 0.0]])
     turned = torch.einsum("ca,azyx->czyx", rotation, axes)[None]
-    assert roughness(turned).abs() < 1e-6
+    assert smoothness.roughness(turned).abs() < 1e-6
     bent = torch.stack([0.5 * axes[1] ** 2, 0 * axes[0], 0 * axes[0]])[None]
     slopes = axes[1][:, :-1] + 0.5
-    expected = (slopes.square().mean() - slopes.mean() ** 2 / 2 + refinement.BENDING) / 3
-    assert torch.allclose(roughness(bent), expected)
+    expected = (slopes.square().mean() - slopes.mean() ** 2 / 2 + smoothness.BENDING) / 3
+    assert torch.allclose(smoothness.roughness(bent), expected)
     stretched = torch.stack([0.2 * axes[0], 0 * axes[0], 0 * axes[0]])[None]
-    assert torch.allclose(roughness(stretched), torch.tensor(0.2**2 / 3))
+    assert torch.allclose(smoothness.roughness(stretched), torch.tensor(0.2**2 / 3))
     flat = turned[:, :, :2]
-    assert roughness(flat).abs() < 1e-6  # two control points have no second difference
+    assert smoothness.roughness(flat).abs() < 1e-6  # two control points have no second difference
     wave = smooth_warp((6, 7, 8), 1.0)
-    assert torch.allclose(roughness(wave + turned), roughness(wave), atol=1e-6)
+    assert torch.allclose(smoothness.roughness(wave + turned), smoothness.roughness(wave), atol=1e-6)
 
 
 def test_much_roughness_counts_less_and_less():
     """Up to a point all of it counts; past it the slope falls from 1 with one over the roughness, without a step."""
     rough = torch.tensor([0.0, 0.5, 1.0, 2.0, 8.0], dtype=torch.float64, requires_grad=True)
-    counted = refinement.eased(rough * refinement.ROUGH) / refinement.ROUGH
+    counted = smoothness.eased(rough * smoothness.ROUGH) / smoothness.ROUGH
     assert torch.allclose(counted, torch.tensor([0, 0.5, 1, 1 + math.log(2), 1 + math.log(8)], dtype=torch.float64))
     (slope,) = torch.autograd.grad(counted.sum(), rough)
     assert torch.allclose(slope[[0, 1, 3, 4]], torch.tensor([1, 1, 1 / 2, 1 / 8], dtype=torch.float64))

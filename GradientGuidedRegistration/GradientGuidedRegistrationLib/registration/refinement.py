@@ -22,11 +22,10 @@ from torch import Tensor
 from ..model import shrunk
 from .descriptors import Descriptors
 from .joint import JointHistogram
+from .smoothness import eased, roughness
 from .velocity import Lattice, interpolate, smoothing_matrix
 
 INFORMATION_WEIGHT = 0.04  # of mutual information
-BENDING = 0.67  # of second differences of v against first ones
-ROUGH = 0.018  # mean squared strain; a pair that asks for more is held back less and less
 CONTROL_SPACING = 7  # working voxels between control points
 SMOOTHINGS = 1
 CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
@@ -47,7 +46,7 @@ class Stage:
         points: about how many voxels an iteration looks at.
         share: its iterations as a multiple of those of the finest stage.
         rate: longest step of a control point, in control steps.
-        smoothness: weight of the `roughness` of v.
+        smoothness: weight of the `roughness` of v, as far as it counts (`smoothness.eased`).
     """
 
     shrink: int
@@ -256,36 +255,6 @@ class _Descent:
             begin, end = (sum(counts[:done]) / sum(counts) for done in (number, number + 1))
             velocity = _descend(problem, self.lattice, velocity, stage, count, _between(begin, end, progress))
         return velocity
-
-
-def roughness(velocity: Tensor) -> Tensor:
-    """Return the mean squared first and second differences of a velocity (1, 3, D, H, W) between control points.
-
-    All axes of the first differences are added, and `BENDING` times all pairs of axes of the second. A rotation of the
-    whole does not count: it is what a rigid alignment has left, and in no way rough. In the spline steps of the
-    lattice, which are almost as long along all axes, it is the antisymmetric part of the mean gradient.
-    """
-    differences = [velocity.diff(dim=axis) for axis in (2, 3, 4)]
-    gradient = torch.stack([difference.mean((0, 2, 3, 4)) for difference in differences])
-    rotation = (gradient - gradient.T) / 2
-    squares = torch.stack([difference.square().mean() for difference in differences])
-    second = [
-        (1.0 if axis == other else 2.0) * difference.diff(dim=other).square().mean()
-        for axis, difference in zip((2, 3, 4), differences)
-        for other in range(axis, 5)
-        if axis != other or velocity.shape[axis] > 2  # two control points have no second difference
-    ]
-    return squares.sum() - rotation.square().sum() / 3 + BENDING * torch.stack(second).sum()
-
-
-def eased(rough: Tensor) -> Tensor:
-    """Return how much a `roughness` counts: all of it up to `ROUGH`, and past that its logarithm.
-
-    The weight of smoothness is right for how much most pairs deform. Where much more is asked for, as a prior whose own
-    variance is not known would say, it is the weight that is wrong.
-    """
-    past = (rough / ROUGH).clamp_min(1.0)
-    return rough.clamp_max(ROUGH) + ROUGH * past.log()
 
 
 def _between(begin: float, end: float, progress: Callable[[float], None]) -> Callable[[float], None]:
