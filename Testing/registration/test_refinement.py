@@ -93,6 +93,8 @@ def test_much_roughness_counts_less_and_less():
     assert torch.allclose(counted, torch.tensor([0, 0.5, 1, 1 + math.log(2), 1 + math.log(8)], dtype=torch.float64))
     (slope,) = torch.autograd.grad(counted.sum(), rough)
     assert torch.allclose(slope[[0, 1, 3, 4]], torch.tensor([1, 1, 1 / 2, 1 / 8], dtype=torch.float64))
+    for stages in (refinement.STAGES, refinement.FURTHER_STAGES):  # eased earlier, pairs 38 mm apart are lost
+        assert [stage.is_eased for stage in stages] == [False] * (len(stages) - 1) + [True]
 
 
 def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:

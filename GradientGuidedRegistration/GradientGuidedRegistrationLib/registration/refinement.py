@@ -46,7 +46,9 @@ class Stage:
         points: about how many voxels an iteration looks at.
         share: its iterations as a multiple of those of the finest stage.
         rate: longest step of a control point, in control steps.
-        smoothness: weight of the `roughness` of v, as far as it counts (`smoothness.eased`).
+        smoothness: weight of the `roughness` of v.
+        is_eased: whether much roughness counts less and less (`smoothness.eased`). Only where nothing is far any more:
+            before, what is free to bend follows what lies near instead of looking for what belongs to it.
     """
 
     shrink: int
@@ -54,13 +56,14 @@ class Stage:
     share: float
     rate: float
     smoothness: float
+    is_eased: bool = False
 
 
 STAGES = (
     # After it a network's start has shown what it is worth.
     Stage(shrink=2, points=8_000, share=0.8, rate=0.4, smoothness=1.0),
     Stage(shrink=2, points=8_000, share=0.6, rate=0.4, smoothness=1.0),
-    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65),
+    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65, is_eased=True),
 )
 FURTHER_STAGES = (Stage(shrink=4, points=4_000, share=0.6, rate=0.4, smoothness=1.0), *STAGES[1:])
 FURTHER_ROUNDS = 3  # at most
@@ -279,7 +282,8 @@ def _descend(
         weights = lattice.weights(problem.positions(subset))
         velocity = interpolate(parameters, smoothing)
         loss = problem.objective(lattice.displacement(velocity, weights), subset)
-        loss = loss + stage.smoothness * eased(roughness(velocity))
+        rough = roughness(velocity)
+        loss = loss + stage.smoothness * (eased(rough) if stage.is_eased else rough)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         with torch.no_grad():
