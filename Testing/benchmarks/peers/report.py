@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from cases import GROUPS
 from measures import COLUMNS
 
-from GradientGuidedRegistrationLib.evaluation.plots import bar_plot
+from GradientGuidedRegistrationLib.evaluation.plots import bar_plot, stacked
 from GradientGuidedRegistrationLib.evaluation.tables import csv_of
 
 # heading: (measure, factor, digits)
@@ -71,9 +70,8 @@ def picture(rows: Sequence[dict]) -> str:
             continue
         series = {method: [mean(rows, group, method, heading) for group in shown] for method in methods}
         chart = bar_plot(shown, series, title=heading, digits=min(TABLE[heading][2], 2), width=_WIDTH, height=_HEIGHT)
-        charts.append(re.sub("^<svg ", f'<svg y="{len(charts) * _HEIGHT}" ', chart))
-    frame = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT * len(charts)}">'
-    return "\n".join([frame, *charts, "</svg>"])
+        charts.append(chart)
+    return stacked(charts)
 
 
 def write(rows: Sequence[dict], failures: Sequence[str], notes: Sequence[str], folder: Path) -> str:
