@@ -8,7 +8,7 @@ import os.path
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,14 +227,12 @@ def _metrics(
         from .evaluation import compare_registered
 
         metrics |= compare_registered(fixed_labels, moving_labels, fixed, moving, result.field, names)
-    settings = asdict(result.settings)
-    settings["weights"] = None if settings["weights"] is None else str(settings["weights"])
     return {
         **metrics,
         **result.quality,
         "device": result.settings.device,
         "seed": result.settings.seed,
-        "settings": settings,
+        "settings": result.settings.plain(),
         "versions": result.versions,
     }
 

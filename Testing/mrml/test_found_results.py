@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
+from GradientGuidedRegistrationLib.registration import storage
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
 
@@ -79,6 +80,8 @@ def test_a_result_is_found_in_a_scene_that_was_saved_and_opened(
     assert (fixed.GetName(), moving.GetName()) == ("MR", "CT")
     mrml.check_fits(found.result, fixed, moving)
     assert mrml.results_in(scene, [found.transform.GetID()]) == []
+    storage.write_result(found.result, tmp_path / "for a report")
+    assert same(storage.read_result(tmp_path / "for a report").field, before.field)
 
 
 @pytest.mark.parametrize("geometry", ["left-handed"], indirect=True)

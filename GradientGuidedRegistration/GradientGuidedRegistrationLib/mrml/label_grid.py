@@ -14,7 +14,6 @@ from .structures import Structure
 class _Sampled(NamedTuple):
     values: np.ndarray
     boxes: dict[int, Box]
-    volumes: dict[int, float]  # of the image itself
     image: sitk.Image  # kept alive, since it is told apart by its id
 
 
@@ -29,6 +28,7 @@ class LabelGrid:
         self._reference = reference
         self._transform = transform or sitk.Transform(3, sitk.sitkIdentity)
         self._known: dict[int, _Sampled] = {}
+        self._volumes: dict[int, dict[int, float]] = {}
 
     def box(self, structure: Structure | None) -> Box | None:
         """Slices (z, y, x) around a structure; None if there is nothing of it on the grid."""
@@ -46,14 +46,15 @@ class LabelGrid:
         """Volume of the whole structure, whether it is all on the grid or not; 0 where there is none."""
         if structure is None or structure.image is None:
             return 0.0
-        return self._sampled(structure.image).volumes.get(structure.value, 0.0)
+        image = self._sampled(structure.image).image  # kept alive there
+        if id(image) not in self._volumes:
+            self._volumes[id(image)] = label_volumes(image)
+        return self._volumes[id(image)].get(structure.value, 0.0)
 
     def _sampled(self, image: sitk.Image) -> _Sampled:
         if id(image) not in self._known:
             on_grid = sitk.Resample(
                 image, self._reference, self._transform, sitk.sitkNearestNeighbor, 0, image.GetPixelID()
             )
-            self._known[id(image)] = _Sampled(
-                sitk.GetArrayFromImage(on_grid), label_boxes(on_grid), label_volumes(image), image
-            )
+            self._known[id(image)] = _Sampled(sitk.GetArrayFromImage(on_grid), label_boxes(on_grid), image)
         return self._known[id(image)]

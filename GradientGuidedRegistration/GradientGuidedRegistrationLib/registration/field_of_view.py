@@ -33,8 +33,11 @@ def measured(image: sitk.Image) -> np.ndarray:
         elif inside.mean() > _LEAST_SHARE and _ends_in_planes(region):
             grown = sitk.BinaryDilate(region, (1, 1, 1))  # beside turned padding voxels are mixed with it
             valid &= sitk.GetArrayViewFromImage(grown) == 0
-    inside = values[valid]
-    return valid if inside.size and inside.min() < inside.max() else np.ones(values.shape, bool)
+    if valid.all():
+        return valid
+    lowest, highest = values.min(), values.max()
+    has_several = values.min(where=valid, initial=highest) < values.max(where=valid, initial=lowest)
+    return valid if has_several else np.ones(values.shape, bool)
 
 
 def _fills_its_box(mask: np.ndarray) -> bool:

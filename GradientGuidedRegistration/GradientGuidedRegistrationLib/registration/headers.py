@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from pathlib import Path
@@ -102,7 +103,7 @@ def _size_of_data_file(path: Path, role: str) -> int:
     if name.upper() in ("LOCAL", ""):
         return 0
     data = path.parent / name
-    if not data.is_file():
+    if not os.path.isfile(data):  # False for a name that cannot be one, where Path.is_file raises
         raise InputError(
             f"The {role} {path} refers to '{name}' for its voxels, no file beside it; save it as a single file."
         )

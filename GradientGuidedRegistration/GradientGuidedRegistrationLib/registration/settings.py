@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 
@@ -76,6 +77,10 @@ class Settings:
     def is_refined(self) -> bool:
         """Whether the displacement is refined on the pair, or a network's taken as it is."""
         return self.refine != 0
+
+    def plain(self) -> dict[str, Any]:
+        """The settings by name, as JSON takes them."""
+        return {**asdict(self), "weights": None if self.weights is None else str(self.weights)}
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ So that it can be done in another process. Images are stored uncompressed (a scr
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def read_job(folder: str | Path) -> Job:
 
 def write_settings(settings: Settings, folder: str | Path) -> None:
     """Write, or replace, the settings of a job."""
-    write_text(Path(folder) / _SETTINGS, _text(_values(settings)))
+    write_text(Path(folder) / _SETTINGS, _text(settings.plain()))
 
 
 def read_settings(folder: str | Path) -> Settings:
@@ -118,7 +118,7 @@ def record(result: Result) -> str:
     With them goes the linear part, if it is linear: with an initial transform that is a field it is not.
     """
     about = {name: getattr(result, name) for name in _RECORDED}
-    return _text({"settings": _values(result.settings), "linear": _matrix(result.linear), **about})
+    return _text({"settings": result.settings.plain(), "linear": _matrix(result.linear), **about})
 
 
 def read_record(text: str, name: str) -> dict:
@@ -217,10 +217,6 @@ def _affine(values: object, name: str) -> sitk.AffineTransform | None:
     affine.SetMatrix(matrix[:, :3].ravel().tolist())
     affine.SetTranslation(matrix[:, 3].tolist())
     return affine
-
-
-def _values(settings: Settings) -> dict:
-    return {**asdict(settings), "weights": None if settings.weights is None else str(settings.weights)}
 
 
 def _settings(values: dict) -> Settings:
