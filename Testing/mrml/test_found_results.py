@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib import mrml
+from GradientGuidedRegistrationLib.evaluation.overlap import same_grid
 from GradientGuidedRegistrationLib.registration import storage
 from GradientGuidedRegistrationLib.registration.result import Result
 from GradientGuidedRegistrationLib.registration.settings import Settings
@@ -20,9 +21,7 @@ QUALITY = {"verdict": "check", "reasons": ['«5 mm»; 100 % of "it" <b> & so on'
 
 def same(first: sitk.Image, second: sitk.Image) -> bool:
     """The same voxels at the same points."""
-    geometry = (np.allclose(getattr(first, name)(), getattr(second, name)(), atol=1e-6)
-                for name in ("GetOrigin", "GetSpacing", "GetDirection"))  # fmt: skip
-    return all(geometry) and np.array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(second))
+    return same_grid(first, second, 1e-6) and np.array_equal(*map(sitk.GetArrayFromImage, (first, second)))
 
 
 @pytest.fixture

@@ -97,6 +97,21 @@ def test_much_roughness_counts_less_and_less():
         assert [stage.is_eased for stage in stages] == [False] * (len(stages) - 1) + [True]
 
 
+def test_roughness_is_eased_at_the_finest_stage_only(monkeypatch):
+    """And is what is minimised there: without it the result is another."""
+    fixed, moving = (structures((48, 48, 48), seed) for seed in (0, 1))
+    asked = []
+
+    def counted_as(rough: torch.Tensor) -> torch.Tensor:
+        asked.append(float(rough.detach()))
+        return rough * 0
+
+    plain = refine(Descriptors.of(fixed, moving), 5)
+    monkeypatch.setattr(refinement, "eased", counted_as)
+    assert not torch.equal(refine(Descriptors.of(fixed, moving), 5), plain)
+    assert len(asked) == 5, "once an iteration of the finest stage"
+
+
 def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:
     """A smooth image (1, 1, D, H, W) with structure everywhere."""
     coarse = random(1, 1, *(n // 5 for n in shape), seed=seed)

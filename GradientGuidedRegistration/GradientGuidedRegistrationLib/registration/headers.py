@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .nifti import is_gzip
 
 _TEXT_HEADER = 1 << 16  # bytes; those of NRRD and MetaImage are a few hundred
 _LONGEST_LINE = 1000  # ITK's reader of NRRD ends in a crash on words of some thousand letters
@@ -76,9 +77,7 @@ def check_header(path: Path, role: str) -> None:
         raise InputError(
             f"The {role} {path} is a DICOM file; give the folder with all files of its series, and no other."
         )
-    with open(path, "rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    if suffix == ".nii" and is_gzip:
+    if suffix == ".nii" and is_gzip(path):
         raise InputError(f"The {role} {path} is compressed; rename it to {path.name}.gz.")
     if kind not in _IMAGE_IOS or path.name.lower().endswith(_PAIRED):
         raise InputError(

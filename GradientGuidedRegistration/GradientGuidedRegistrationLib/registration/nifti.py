@@ -39,7 +39,7 @@ def _read_through(path: Path, role: str, finite: bool) -> None:
     cut = f"The {role} {path} cannot be read: it is damaged or not completely copied; copy it again."
     bad = 0
     try:
-        with gzip.open(path, "rb") if _is_gzip(path) else open(path, "rb") as file:
+        with gzip.open(path, "rb") if is_gzip(path) else open(path, "rb") as file:
             header = file.read(_HEADER)
             layout = _layout(header)
             if layout is None:
@@ -62,7 +62,8 @@ def _read_through(path: Path, role: str, finite: bool) -> None:
         raise InputError(f"The {role} {path} has {bad} voxels that are NaN or infinite; replace them by background.")
 
 
-def _is_gzip(path: Path) -> bool:
+def is_gzip(path: Path) -> bool:
+    """Say whether a file is compressed, whatever its name says."""
     with open(path, "rb") as file:
         return file.read(2) == b"\x1f\x8b"
 

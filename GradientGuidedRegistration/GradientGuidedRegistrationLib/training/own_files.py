@@ -50,7 +50,8 @@ class FileSource:
         self.cache, self.seed = cache, seed
         wrong = []
         prepared: dict[str, list[tuple[CaseFiles, Path]]] = {}
-        for case in training_cases(data):
+        self.cases = training_cases(data)
+        for case in self.cases:
             try:
                 prepared.setdefault(case.split, []).append((case, self._prepare(case)))
             except InputError as error:

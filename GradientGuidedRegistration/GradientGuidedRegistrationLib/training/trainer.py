@@ -138,8 +138,8 @@ class Trainer:
         self.pairs = self.files.fingerprints() if self.files is not None else {}
         if stored is not None:
             checkpoint.check_pairs(self.folder, stored["pairs"], self.pairs)
-        if settings.data is not None and processes.leads:
-            write_pairs(training_cases(settings.data), self.folder / "pairs.csv")
+        if self.files is not None and processes.leads:
+            write_pairs(self.files.cases, self.folder / "pairs.csv")
         self.validation = self._validation_cases() if processes.leads else []
         if processes.leads:  # the others never touch these
             self.still = self._still_images()

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "GradientGuidedRegi
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # known_warps
 
 import report
-from case_folder import CaseFolder
+from case_folder import ON_ONE_GRID, CaseFolder
 from cases import GROUPS, STS_CASES, case_folders
 from clock import STARTED
 from measures import BEFORE, measure
@@ -33,7 +33,6 @@ from measures import BEFORE, measure
 _HERE = Path(__file__).resolve().parent
 PEERS = ("SyN", "elastix", "convexAdam")
 OURS = ("linear", "ours", "ours fast", "ours no network")
-_WITHOUT_LINEAR = ("common", "other")  # images on one grid: convexAdam takes them as they are
 _LIMIT_S = 3600
 
 
@@ -120,7 +119,7 @@ def main() -> int:
         count = min(options.cases, len(STS_CASES)) if group == "sts" else options.cases
         for case in case_folders(group, count, options.data, options.output, options.redo):
             methods = list(options.methods)
-            if "convexAdam" in methods and group not in _WITHOUT_LINEAR:
+            if "convexAdam" in methods and group not in ON_ONE_GRID:
                 methods = ["linear", *(method for method in methods if method != "linear")]
             rows.append({**measure(case, BEFORE), "group": group})
             for method in methods:

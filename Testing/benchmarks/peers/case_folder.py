@@ -7,6 +7,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+ON_ONE_GRID = ("common", "other")
+"""Groups whose images lie on one grid and need no linear alignment."""
+
 
 @dataclass(frozen=True)
 class CaseFolder:
@@ -49,7 +52,7 @@ class CaseFolder:
 
     def linear(self) -> sitk.Transform:
         """The linear alignment of this extension, fixed to moving points; the identity for images on one grid."""
-        if self.path.parent.name in ("common", "other"):
+        if self.path.parent.name in ON_ONE_GRID:
             return sitk.Transform(3, sitk.sitkIdentity)
         return sitk.ReadTransform(str(self.method("linear") / "linear.tfm"))
 

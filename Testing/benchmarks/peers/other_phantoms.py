@@ -1,7 +1,8 @@
 """Phantoms of another kind than those of the training: ellipsoids, tubes and a wall, each with a grey value of its own.
 
-Nothing of the extension is chosen on them, and nothing but the random fields of `known_warps` is shared with the
-phantoms of the training. Most of a phantom is without structure, and the deformations are strong and on a small scale.
+Nothing but the random fields of `known_warps` is shared with the phantoms of the training. How far smoothness eases at
+the end of a refinement was chosen on the numbers 900 to 910, and nothing on others. Most of a phantom is without
+structure, and the deformations are strong and on a small scale.
 """
 
 from __future__ import annotations
