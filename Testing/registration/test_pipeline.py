@@ -157,6 +157,17 @@ def test_masks_take_no_trust_away(phantom):
         assert result.quality["mutual_information"]["after"] > result.quality["mutual_information"]["before"]
 
 
+def test_mutual_information_as_scanned_and_through_the_initial_transform(phantom):
+    away = sitk.TranslationTransform(3, (0.0, 0.0, 30.0))
+    still = replace(PAIR_ALONE, initialization="none", refine=0)
+    plain, shifted = (
+        register(phantom["fixed"], phantom["moving"], still, initial_transform=initial).quality["mutual_information"]
+        for initial in (None, away)
+    )
+    assert plain["initial"] == plain["before"] == shifted["before"]
+    assert shifted["initial"] == pytest.approx(shifted["linear"]) and shifted["initial"] < 0.9 * shifted["before"]
+
+
 def test_masks_on_any_grid(phantom):
     mask = sitk.Cast(phantom["fixed_labels"] > 0, sitk.sitkUInt8)
     coarse = sitk.Resample(mask, (26, 26, 26), sitk.Transform(), sitk.sitkNearestNeighbor, mask.GetOrigin(), (6.0,) * 3)
