@@ -105,7 +105,10 @@ class SelfTests(TestCase):
         fields = [sitk.GetImageFromArray(sign * vectors, isVector=True) for sign in (1, -1)]
         for field in fields:
             field.CopyInformation(image)
-        result = Result(fields[0], sitk.Transform(3, sitk.sitkIdentity), Settings(), inverse_field=fields[1])
+        result = Result(
+            fields[0], sitk.Transform(3, sitk.sitkIdentity), Settings(), inverse_field=fields[1],
+            expected_error=sitk.VectorMagnitude(fields[0]),
+        )  # fmt: skip
         made = panel.logic.addResultToScene(result, fixed, moving)
         panel.resultSection.show(made)
         return panel
@@ -339,11 +342,20 @@ class SelfTests(TestCase):
         """Every way of looking, one after the other, and back without a trace."""
         panel = self.openPanelWithResult()
         ui, before = panel.ui, self.nodeIDs()
-        for look in ("fade", "checkerboard", "split", "gradientFixed", "gradientBefore", "gradientAfter", "jacobian"):
+        for look in (
+            "fade",
+            "checkerboard",
+            "split",
+            "gradientFixed",
+            "gradientBefore",
+            "gradientAfter",
+            "jacobian",
+            "trust",
+        ):
             button = getattr(ui, f"{look}Button")
             button.click()
             self.assertTrue(button.checked, look)
-            self.assertIn("MR", ui.legendLabel.text)
+            self.assertIn("error" if look == "trust" else "MR", ui.legendLabel.text)
         for button in (ui.gridButton, ui.glyphsButton, ui.threeUpButton):
             button.click()
             self.assertTrue(button.checked, button.text)
@@ -365,8 +377,9 @@ class SelfTests(TestCase):
         scene.SetURL(str(next(folder.rglob("*.mrml"))))
         self.assertTrue(scene.Connect())
         self.assertEqual([result.title for result in panel.resultSection._results], names)
-        panel.ui.jacobianButton.click()
-        self.assertTrue(panel.ui.jacobianButton.checked)
+        for button in (panel.ui.jacobianButton, panel.ui.trustButton):
+            button.click()
+            self.assertTrue(button.checked, button.text)
 
     def test_PanelComparesStructures(self) -> None:
         """Overlap before and after, in the table of the panel and in a table node."""

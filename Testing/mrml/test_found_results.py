@@ -24,6 +24,11 @@ def same(first: sitk.Image, second: sitk.Image) -> bool:
     return same_grid(first, second, 1e-6) and np.array_equal(*map(sitk.GetArrayFromImage, (first, second)))
 
 
+def error_map(field: sitk.Image) -> sitk.Image:
+    """One that a text holds exactly."""
+    return sitk.Cast(sitk.Round(sitk.VectorMagnitude(field) * 8), sitk.sitkFloat32) / 8
+
+
 @pytest.fixture
 def registered(scene: Any, geometry: Any, new_image: Any, new_field: Any) -> mrml.RegisteredNodes:
     """A result in a scene, in each of the geometries."""
@@ -38,6 +43,7 @@ def registered(scene: Any, geometry: Any, new_image: Any, new_field: Any) -> mrm
         linear,
         settings,
         inverse_field=new_field(geometry, -6.0),
+        expected_error=error_map(field),
         quality=QUALITY,
         timings={"align": 1.5},
         versions={"torch": "2"},
@@ -71,6 +77,7 @@ def test_a_result_is_found_in_a_scene_that_was_saved_and_opened(
     (found,) = mrml.results_in(scene)
     assert [found.transform.GetName(), found.inverseTransform.GetName()] == names
     assert same(found.result.field, before.field)
+    assert same(found.result.expected_error, before.expected_error)
     for name in ("settings", "quality", "timings", "versions"):
         assert getattr(found.result, name) == getattr(before, name), name
     point = (40.0, -50.0, 60.0)
@@ -84,7 +91,7 @@ def test_a_result_is_found_in_a_scene_that_was_saved_and_opened(
 
 
 @pytest.mark.parametrize("geometry", ["left-handed"], indirect=True)
-@pytest.mark.parametrize("how", ["volume gone", "other field", "damaged", "of another version", "hardened"])
+@pytest.mark.parametrize("how", ["volume gone", "other field", "damaged", "no map", "of another version", "hardened"])
 def test_what_is_no_result_any_more_is_not_found(
     scene: Any, registered: mrml.RegisteredNodes, geometry: Any, new_field: Any, new_linear: Any, caplog: Any, how: str
 ) -> None:
@@ -98,13 +105,15 @@ def test_what_is_no_result_any_more_is_not_found(
         transform.SetAndObserveTransformFromParent(other.GetTransformFromParent())
     elif how == "damaged":
         transform.SetAttribute(attribute, text[:-20])
+    elif how == "no map":
+        transform.SetAttribute("GradientGuidedRegistration.ExpectedError", text)
     elif how == "of another version":
         transform.SetAttribute(attribute, text.replace('"format": 1', '"format": 99'))
     else:
         transform.SetAndObserveTransformNodeID(new_linear(np.diag([1.0, 1, 2, 1])).GetID())
         transform.HardenTransform()
     assert mrml.results_in(scene) == []
-    assert ("'CT to MR'" in caplog.text) == (how in ("damaged", "of another version"))
+    assert ("'CT to MR'" in caplog.text) == (how in ("damaged", "no map", "of another version"))
 
 
 def test_a_chosen_transform_remembers_its_new_result(
@@ -114,4 +123,5 @@ def test_a_chosen_transform_remembers_its_new_result(
     other = Result(new_field(geometry, 5.0), None, Settings(), quality={"verdict": "good"})
     mrml.add_result(other, fixed, moving, scene, transformNode=registered.transform)
     (found,) = mrml.results_in(scene)
-    assert found.result.quality == {"verdict": "good"} and found.inverseTransform is None
+    assert found.result.quality == {"verdict": "good"}
+    assert found.inverseTransform is None and found.result.expected_error is None

@@ -9,7 +9,14 @@ from .geometry import RESULT_ATTRIBUTE, STOOD_IN_FOR, chain_above, matrix_to_vtk
 from .scene_nodes import nodes_of_class
 from .transaction import remove_node
 from .transforms import matrix_between
-from .unchanged import CODE_ATTRIBUTE, RECORD_ATTRIBUTE, REGISTERED_ATTRIBUTES, PairWatch, registered_pair
+from .unchanged import (
+    CODE_ATTRIBUTE,
+    ERROR_ATTRIBUTE,
+    RECORD_ATTRIBUTE,
+    REGISTERED_ATTRIBUTES,
+    PairWatch,
+    registered_pair,
+)
 
 
 def check_targets(
@@ -61,7 +68,7 @@ def move_into(source: Any, target: Any) -> Any:
     was_modifying = target.StartModify()
     if source.IsA("vtkMRMLTransformNode"):
         target.SetAndObserveTransformFromParent(source.GetTransformFromParent())
-        for name in (*REGISTERED_ATTRIBUTES, CODE_ATTRIBUTE, RECORD_ATTRIBUTE):
+        for name in (*REGISTERED_ATTRIBUTES, CODE_ATTRIBUTE, RECORD_ATTRIBUTE, ERROR_ATTRIBUTE):
             target.SetAttribute(name, source.GetAttribute(name))
         for role in (source.GetFixedNodeReferenceRole(), source.GetMovingNodeReferenceRole()):
             target.SetNodeReferenceID(role, source.GetNodeReferenceID(role))

@@ -10,6 +10,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..registration.packed import packed, unpacked
 from ..registration.result import Result
 from ..registration.storage import read_record, record
 from ..registration.trust import VERDICTS
@@ -22,6 +23,7 @@ from .transaction import all_or_nothing
 from .transforms import field_from_node, transform_from_node, transform_node_from_field
 from .unchanged import (
     CODE_ATTRIBUTE,
+    ERROR_ATTRIBUTE,
     RECORD_ATTRIBUTE,
     REGISTERED_ATTRIBUTES,
     PairWatch,
@@ -128,6 +130,8 @@ def add_result(
             transform.SetAttribute(attribute, one)
         transform.SetAttribute(CODE_ATTRIBUTE, result_code(result))
         transform.SetAttribute(RECORD_ATTRIBUTE, record(result))
+        if result.expected_error is not None:
+            transform.SetAttribute(ERROR_ATTRIBUTE, packed(result.expected_error))
         inverse = warped = segmentation = None
         if result.inverse_field is not None:
             inverse = transform_node_from_field(
@@ -169,7 +173,8 @@ def add_result(
 def results_in(scene: Any, known: Collection[str] = ()) -> list[RegisteredNodes]:
     """The results that a scene holds, with both volumes, for example since it was saved and opened again.
 
-    They come without what only the registration itself had: maps, and nodes that are not transforms.
+    They come without what only the registration itself had: the branches' fields and gates, and nodes that are not
+    transforms.
 
     Args:
         known: IDs of transform nodes whose results are left out.
@@ -180,12 +185,14 @@ def results_in(scene: Any, known: Collection[str] = ()) -> list[RegisteredNodes]
 
 def _remembered(transformNode: Any) -> RegisteredNodes | None:
     """What a transform node remembers of its registration; None if it is no result, or not any more as it was."""
-    text = transformNode.GetAttribute(RECORD_ATTRIBUTE)
+    text, error_text = map(transformNode.GetAttribute, (RECORD_ATTRIBUTE, ERROR_ATTRIBUTE))
     field = field_from_node(transformNode) if text and all(registered_pair(transformNode)) else None
     if field is None:
         return None
+    name = f"The result in '{transformNode.GetName()}'"
     try:
-        result = Result(field, **read_record(text, f"The result in '{transformNode.GetName()}'"))
+        error = unpacked(error_text, name) if error_text else None
+        result = Result(field, expected_error=error, **read_record(text, name))
     except InputError as error:
         logging.warning("%s", error)
         return None

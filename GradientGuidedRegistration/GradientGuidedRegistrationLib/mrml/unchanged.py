@@ -28,6 +28,9 @@ CODE_ATTRIBUTE = "GradientGuidedRegistration.ResultCode"
 RECORD_ATTRIBUTE = "GradientGuidedRegistration.ResultRecord"
 """Of the transform of a result: its `storage.record`, with which the result can be looked at in an opened scene."""
 
+ERROR_ATTRIBUTE = "GradientGuidedRegistration.ExpectedError"
+"""Of the transform of a result: its map of the expected error, `packed`."""
+
 
 def fingerprint(node: Any, *, before_registration: bool = False) -> str:
     """Voxels (type, size and an even sample) and IJK-to-RAS matrix in the world (mm) of a volume node, as text.

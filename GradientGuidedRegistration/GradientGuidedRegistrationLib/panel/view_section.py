@@ -88,7 +88,7 @@ class ViewSection:
         ui.trustButton.enabled = has_error
         ui.trustButton.toolTip = (
             _("Where the registration is less sure of itself, in mm.") if has_error or not possible
-            else _("This result comes without an estimate of its error: a saved scene does not keep it.")
+            else _("This result comes without an estimate of its error.")
         )  # fmt: skip
         for button in (ui.gridButton, ui.glyphsButton, ui.threeUpButton):
             button.enabled = possible

@@ -25,7 +25,7 @@ class Result:
             the grid that the network looked at last; None where no dual-branch network took part.
         gates: mean gate of the image branch and of the gradient branch (p_i, p_g) as scalar images, or None.
         expected_error: the error in mm that must be expected, place by place (`trust`), float32 over the working grid's
-            field of view; None in results read from a scene or put together otherwise.
+            field of view; None in results that were put together otherwise.
         quality: figures of the registration itself: similarity, folding, displacement, inverse residual, and the
             "verdict" ("good", "check", "poor") with its "reasons" in sentences.
         timings: seconds by step.
