@@ -7,7 +7,7 @@
 Every method runs in a process of its own with the same number of threads. What is in OUTPUT already is not computed
 again unless --again names it (a method or the first word of several) or --redo asks for everything; ratios of times
 are fair in one run only, and the table says where there were several. FOLDER holds STS_010/MR_T1_image.nii.gz,
-STS_010/CT_image.nii.gz and so on, see known_warps.py; without it the group sts is left out.
+STS_010/CT_image.nii.gz and so on, see known_warps.py; without it the groups of patients are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # known_warps
 
 import report
 from case_folder import ON_ONE_GRID, CaseFolder
-from cases import GROUPS, STS_CASES, case_folders
+from cases import GROUPS, PATIENTS, case_folders
 from clock import STARTED
 from measures import BEFORE, measure
 
@@ -40,10 +40,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--peer-python", type=Path, help="Python of the peers' environment; none leaves them out")
-    parser.add_argument("--data", type=Path, help="folder of the pairs of the group sts")
+    parser.add_argument("--data", type=Path, help="folder of the patients' pairs")
     parser.add_argument("--groups", nargs="+", choices=tuple(GROUPS), default=tuple(GROUPS))
     parser.add_argument("--methods", nargs="+", choices=(*PEERS, *OURS), default=(*PEERS, *OURS))
-    parser.add_argument("--cases", type=int, default=3, help="cases of each group; sts has 3")
+    parser.add_argument("--cases", type=int, default=3, help="cases of each group; sts has 3, rendered 6")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu", help="device of this extension; the peers run on the CPU")
     parser.add_argument("--again", nargs="+", default=(), metavar="METHOD", help="compute these again")
@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
     if options.peer_python is None:
         options.methods = [method for method in options.methods if method in OURS]
     if options.data is None:
-        options.groups = [group for group in options.groups if group != "sts"]
+        options.groups = [group for group in options.groups if group not in PATIENTS]
     options.output = options.output.resolve()
     return options
 
@@ -116,8 +116,7 @@ def main() -> int:
     rows: list[dict] = []
     failures: list[str] = []
     for group in options.groups:
-        count = min(options.cases, len(STS_CASES)) if group == "sts" else options.cases
-        for case in case_folders(group, count, options.data, options.output, options.redo):
+        for case in case_folders(group, options.cases, options.data, options.output, options.redo):
             methods = list(options.methods)
             if "convexAdam" in methods and group not in ON_ONE_GRID:
                 methods = ["linear", *(method for method in methods if method != "linear")]

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from case_folder import CaseFolder
 from known_warps import moved, spoiled, tissue_points
 from other_phantoms import other_phantom
+from rendered import SEQUENCES, rendered_mr
 
 from GradientGuidedRegistrationLib.evaluation import label_metrics, mean_metrics
 from GradientGuidedRegistrationLib.registration import read_image
@@ -26,14 +27,26 @@ GROUPS = {
     "scanner": "phantoms in scanner geometry: oblique anisotropic MR, anisotropic CT, rigid misalignment",
     "other": "phantoms of another kind, 144 x 144 x 128 voxels of 1 mm, strong deformation (9-15 mm) on a small scale",
     "sts": "CT-MR pairs of patients, CT warped by a known smooth field (10 mm) and moved (25 mm, 10 degrees)",
+    "rendered": "MR rendered from CTs of patients, CT warped by a known smooth field (10 mm, then 16 mm) and moved "
+    "(25 mm, 10 degrees)",
 }
 STS_CASES = ("STS_010", "STS_023", "STS_047")
 _FIRST_SEED = {"common": 100, "scanner": 200, "other": 300}
+_NAMES = {
+    "sts": STS_CASES,
+    "rendered": tuple(f"{patient}-{SEQUENCES[(number + start) % 3]}-{strength}" for start, strength in
+                      enumerate(("mild", "strong")) for number, patient in enumerate(STS_CASES)),
+}  # fmt: skip
+PATIENTS = tuple(_NAMES)  # groups that need them
 _DICE_BEFORE = (0.75, 0.85)
 _POINTS = 2000
-_PEERS_WINDOW_HU = {**dict.fromkeys(("common", "scanner", "other"), (-1000.0, 1000.0)), "sts": CT_WINDOW_HU}
-_GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sts": 2.0}
+_PEERS_WINDOW_HU = {
+    **dict.fromkeys(("common", "scanner", "other"), (-1000.0, 1000.0)),
+    **dict.fromkeys(PATIENTS, CT_WINDOW_HU),
+}
+_GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sts": 2.0, "rendered": 2.0}
 _WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
+_STRONG_WARP = argparse.Namespace(amplitude=16.0, width=22.0, degrees=10.0, millimetres=25.0)
 SCORED = {LABELS.index(organ): organ for organ in ORGANS}
 
 
@@ -60,7 +73,7 @@ def case_folders(group: str, count: int, data: Path | None, output: Path, redo: 
     """The first `count` cases of a group, written to `output` where they are not there yet."""
     index = output / "cases" / f"{group}.json"
     known = [] if redo or not index.is_file() else json.loads(index.read_text(encoding="utf-8"))
-    names = _phantom_names(group, count, known) if group != "sts" else list(STS_CASES[:count])
+    names = list(_NAMES[group][:count]) if group in PATIENTS else _phantom_names(group, count, known)
     index.parent.mkdir(parents=True, exist_ok=True)
     if len(names) >= len(known):
         index.write_text(json.dumps(names), encoding="utf-8")
@@ -68,8 +81,14 @@ def case_folders(group: str, count: int, data: Path | None, output: Path, redo: 
         folder = CaseFolder(output / "cases" / group / name)
         if redo or not (folder.path / "truth.npz").is_file():
             shutil.rmtree(folder.path, ignore_errors=True)
-            _write(sts_pair(name, number, data) if group == "sts" else _phantom(group, int(name)), group, folder)
+            _write(_pair(group, name, number, data), group, folder)
         yield folder
+
+
+def _pair(group: str, name: str, number: int, data: Path | None) -> Pair:
+    if group == "sts":
+        return sts_pair(name, number, data)
+    return _rendered_pair(name, number, data) if group == "rendered" else _phantom(group, int(name))
 
 
 def _phantom_names(group: str, count: int, known: list[str]) -> list[str]:
@@ -109,13 +128,28 @@ def body_points(labels: sitk.Image, count: int) -> np.ndarray:
 
 def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
     """A pair of patients with warp number `warp`."""
-    if data is None:
-        raise SystemExit("The group sts needs --data FOLDER with CASE/MR_T1_image.nii.gz and CASE/CT_image.nii.gz.")
-    fixed, ct = (read_image(data / name / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
+    fixed, ct = _scans(name, data)
     moving, truth = spoiled(ct, _WARP, seed=warp)
     points = tissue_points(fixed, _POINTS)
     aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
     return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned, scanned=ct, spoiling=truth)
+
+
+def _rendered_pair(name: str, number: int, data: Path | None) -> Pair:
+    patient, sequence, strength = name.split("-")
+    scan, ct = _scans(patient, data)
+    fixed = Grid.of(scan).resample(rendered_mr(ct, sequence, number))
+    moving, truth = spoiled(ct, _STRONG_WARP if strength == "strong" else _WARP, seed=40 + number)
+    points = tissue_points(fixed, _POINTS)
+    return Pair(fixed, moving, points, moved(truth, points))
+
+
+def _scans(patient: str, data: Path | None) -> tuple[sitk.Image, sitk.Image]:
+    """The MR and the CT of a patient."""
+    if data is None:
+        raise SystemExit("This group needs --data FOLDER with CASE/MR_T1_image.nii.gz and CASE/CT_image.nii.gz.")
+    mr, ct = (read_image(data / patient / file) for file in ("MR_T1_image.nii.gz", "CT_image.nii.gz"))
+    return mr, ct
 
 
 def _as_scanned(fixed: sitk.Image, ct: sitk.Image) -> sitk.Transform:
