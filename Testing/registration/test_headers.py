@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.registration import read_image
+from GradientGuidedRegistrationLib.registration import read_image, read_labels
 
 
 @pytest.fixture(params=[".mhd", ".nhdr"])
@@ -55,3 +57,84 @@ def test_a_compressed_file_with_the_wrong_name(tmp_path: Path) -> None:
     (tmp_path / "b.nii").write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
     with pytest.raises(InputError, match=r"b\.nii is compressed; rename it to b\.nii\.gz"):
         read_image(tmp_path / "b.nii")
+
+
+@pytest.fixture
+def saved(scene: Any, tmp_path: Path) -> Callable[[bool], Path]:
+    """`saved(overlap)`: two boxes of 3 x 20 x 20 voxels in a segmentation, as Slicer's own writer saves it."""
+    import slicer
+
+    from GradientGuidedRegistrationLib.mrml.geometry import vtk_from_image, vtk_ijk_to_ras
+
+    def save(overlap: bool) -> Path:
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+        for number, first in enumerate((4, 6 if overlap else 12)):
+            mask = np.zeros((20, 20, 20), np.uint8)
+            mask[first : first + 3] = 1
+            image = sitk.GetImageFromArray(mask)
+            data = vtk_from_image(image, slicer.vtkOrientedImageData())
+            data.SetGeometryFromImageToWorldMatrix(vtk_ijk_to_ras(image))
+            segment = slicer.vtkSegment()
+            segment.SetName(f"organ {number}")
+            segment.AddRepresentation("Binary labelmap", data)
+            node.GetSegmentation().AddSegment(segment, f"organ_{number}")
+        node.GetSegmentation().CollapseBinaryLabelmaps(False)
+        storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+        storage.SetFileName(str(tmp_path / "organs.seg.nrrd"))
+        assert storage.WriteData(node)
+        return tmp_path / "organs.seg.nrrd"
+
+    return save
+
+
+def test_a_segmentation_that_slicer_saved_is_read(saved: Callable[[bool], Path]) -> None:
+    path = saved(False)
+    assert max(map(len, path.read_bytes().partition(b"\n\n")[0].splitlines())) > 2000
+    assert np.bincount(sitk.GetArrayFromImage(read_labels(path)).ravel())[1:].tolist() == [1200, 1200]
+
+
+def test_layers_that_slicer_saved_are_told(saved: Callable[[bool], Path]) -> None:
+    with pytest.raises(InputError, match="has 2 layers, for segments that overlap"):
+        read_labels(saved(True))
+
+
+RAW = sitk.GetImageFromArray((100 + np.arange(16**3) % 100).astype(np.uint8).reshape(16, 16, 16))  # no line ends
+
+
+@pytest.fixture
+def nrrd(tmp_path: Path) -> Callable[..., Path]:
+    """`nrrd(old, new)`: a file with raw voxels, `old` in its header replaced by `new`."""
+
+    def write(old: bytes, new: bytes) -> Path:
+        path = tmp_path / "a.nrrd"
+        sitk.WriteImage(RAW, str(path), useCompression=False)
+        header, end, voxels = path.read_bytes().partition(b"\n\n")
+        assert old in header
+        path.write_bytes((header + end).replace(old, new) + voxels)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("line", [b"key:=%b", b"a: key:=%b", b"# %b", b"content: %b"])
+def test_words_of_a_nrrd_header_may_be_long(nrrd: Callable[..., Path], line: bytes) -> None:
+    if line.startswith(b"a: "):  # no key: a field of this name is not known
+        with pytest.raises(InputError, match="no NRRD header"):
+            read_image(nrrd(b"encoding:", line % (b"x" * 5000) + b"\nencoding:"))
+    else:
+        image = read_image(nrrd(b"encoding:", line % (b"x" * 200_000) + b"\nencoding:"))
+        assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(RAW))
+
+
+@pytest.mark.parametrize("old", [b"encoding: ", b"kinds: ", b"type: ", b"space: ", b"space directions: ("])
+def test_fields_of_a_nrrd_header_may_not(nrrd: Callable[..., Path], old: bytes) -> None:
+    """ITK ends in a crash on each of them."""
+    with pytest.raises(InputError, match="no NRRD header"):
+        read_image(nrrd(old, old + b"x" * 5000))
+
+
+def test_line_ends_of_windows_in_a_nrrd_header(nrrd: Callable[..., Path]) -> None:
+    image = read_image(nrrd(b"\n", b"\r\n"))
+    assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(RAW))
+    with pytest.raises(InputError, match="refers to another file"):
+        read_image(nrrd(b"\n", b"\r\ndata file: b.raw\r\n"))

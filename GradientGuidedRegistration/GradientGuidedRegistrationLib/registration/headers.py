@@ -14,8 +14,9 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .nifti import is_gzip
 
-_TEXT_HEADER = 1 << 16  # bytes; those of NRRD and MetaImage are a few hundred
-_LONGEST_LINE = 1000  # ITK's reader of NRRD ends in a crash on words of some thousand letters
+_TEXT_HEADER = 1 << 20  # bytes; that of a segmentation with a hundred segments has a tenth of it
+_LONGEST_LINE = 1000  # ITK's reader of NRRD ends in a crash where it quotes a longer one as wrong
+_FREE_LINE = re.compile(rb"#|(?:(?!: ).)*:=|content: ", re.IGNORECASE)  # in these nothing can be wrong
 _MOST_COMPRESSION = 1100  # deflate reaches 1032:1 on constant data
 _REFERENCE = {
     ".nrrd": re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE),
@@ -61,14 +62,15 @@ def check_header(path: Path, role: str) -> None:
     suffix = path.suffix.lower()
     if suffix in _REFERENCE:
         with open(path, "rb") as file:
-            header = file.read(_TEXT_HEADER)
-        if _REFERENCE[suffix].search(header.split(b"\n\n")[0] if suffix == ".nrrd" else _metaimage_header(header)):
+            start = file.read(_TEXT_HEADER)
+        header = _nrrd_header(start) if suffix == ".nrrd" else _metaimage_header(start)
+        if _REFERENCE[suffix].search(header):
             raise InputError(f"The {role} {path} refers to another file for its voxels; save it as a single file.")
-        if suffix == ".nrrd" and max(map(len, header.split(b"\n\n")[0].splitlines()), default=0) > _LONGEST_LINE:
+        if suffix == ".nrrd" and max(map(len, _bound_lines(header)), default=0) > _LONGEST_LINE:
             raise InputError(f"The {role} {path} is damaged: its header is no NRRD header.")
-        if suffix == ".mha" and not _is_sane(_metaimage_header(header)):
+        if suffix == ".mha" and not _is_sane(header):
             raise InputError(f"The {role} {path} is damaged: its header is no MetaImage header.")
-        if suffix == ".mha" and not all(0 < size < math.inf for size in _numbers(_SPACING, _metaimage_header(header))):
+        if suffix == ".mha" and not all(0 < size < math.inf for size in _numbers(_SPACING, header)):
             raise InputError(f"The {role} {path} has voxels of zero or negative size; its header is damaged.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -199,6 +201,16 @@ def _is_sane(header: bytes) -> bool:
 def _numbers(line: re.Pattern[bytes], header: bytes) -> list[float]:
     """The numbers in the lines of a header that a pattern finds. Raises ValueError for other words."""
     return [float(word) for found in line.findall(header) for word in found.split()]
+
+
+def _nrrd_header(start: bytes) -> bytes:
+    """The text of a NRRD header, with line ends of one kind: up to the empty line."""
+    return re.sub(rb"\r\n?", b"\n", start).partition(b"\n\n")[0]
+
+
+def _bound_lines(header: bytes) -> list[bytes]:
+    """The lines of a NRRD header but for comments, keys with their values, and the content in words."""
+    return [line for line in header.splitlines() if not _FREE_LINE.match(line)]
 
 
 def _metaimage_header(start: bytes) -> bytes:
