@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,16 @@ def test_line_ends_of_windows_in_a_nrrd_header(nrrd: Callable[..., Path]) -> Non
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(RAW))
     with pytest.raises(InputError, match="refers to another file"):
         read_image(nrrd(b"\n", b"\r\ndata file: b.raw\r\n"))
+
+
+@pytest.mark.parametrize("read", [read_image, read_labels])
+@pytest.mark.parametrize("last", [False, True])
+def test_four_dimensions_of_which_one_is_a_list_of_one(nrrd: Callable[..., Path], last: bool, read: Any) -> None:
+    path = nrrd(b"dimension: 3", b"dimension: 4")
+    content = path.read_bytes()
+    for field, what in ((b"sizes:", b"1"), (b"kinds:", b"list"), (b"space directions:", b"none")):
+        content = re.sub(field + b"(.*)", field + (rb"\1 " + what if last else b" " + what + rb"\1"), content)
+    path.write_bytes(content)
+    image = read(path)
+    assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(RAW))
+    assert image.GetSpacing() == (1, 1, 1)

@@ -239,6 +239,8 @@ def _read(path: Path, role: str) -> sitk.Image:
         raise InputError(f"The {role} {path} was changed while it was read; try again when it is complete.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
+    if image.GetNumberOfComponentsPerPixel() == 1 and "vector" in image.GetPixelIDTypeAsString():
+        image = sitk.VectorIndexSelectionCast(image, 0)  # 4-D NRRD with a list of one
     return image
 
 
