@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from ..evaluation import field_transform
 from .grid import MAXIMUM_VOXELS, Grid
+from .headers import is_in_parts
 
 _POLISHING = 2
 _CONTINUED_MM = 30.0
@@ -19,7 +20,7 @@ def continued(transform: sitk.Transform) -> sitk.Transform:
     To ITK a field ends at its outermost voxels' centres. A working grid reaches past those of a field that lies on the
     voxels of the fixed image, and a displacement that ends there in one step tears the image.
     """
-    if transform.GetName() == "CompositeTransform":
+    if is_in_parts(transform):
         whole = sitk.CompositeTransform(transform)
         return sitk.CompositeTransform(
             [continued(whole.GetNthTransform(n)) for n in range(whole.GetNumberOfTransforms())]

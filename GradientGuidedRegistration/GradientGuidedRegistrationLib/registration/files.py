@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,10 @@ _HDF5_OVERHEAD = 1 << 16
 _MEANINGS = {  # of what ITK says
     "Refusing to change spacing": "its voxels have no size",
     "orthonormal direction cosines": "its axes are not perpendicular; resample it onto a straight grid",
+    "Transform is not of type": "it is of a kind that is not known",
 }
+_UNKNOWN_KIND = re.compile(r'instance of "(\w+?)_(?:double|float)_')
+_SAVE_INSTEAD = "save it as an affine transform, or converted to a displacement field (in Slicer: a grid transform)"
 _LONGEST_NAME = 255  # of a file or folder; in bytes, on Windows in letters
 
 
@@ -100,9 +104,12 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
         if suffix(path) not in _TRANSFORM_FILE_SUFFIXES:
             return _field_transform(_read(path, role), name)
         transform = sitk.ReadTransform(str(path))
-    except KeyError:  # SimpleITK's table of its transform classes has gaps
-        raise InputError(f"The {name} is of a kind that is not known; give an affine one or a field.") from None
+    except (KeyError, TypeError):  # SimpleITK's table of its transform classes has gaps
+        raise InputError(f"The {name} is of a kind that is not known; {_SAVE_INSTEAD}.") from None
     except (RuntimeError, UnicodeDecodeError) as error:
+        unknown = _UNKNOWN_KIND.search(str(error))
+        if unknown:
+            raise InputError(f"The {name} is a {unknown[1]}, a kind that is not known; {_SAVE_INSTEAD}.") from None
         raise InputError(
             f"The {name} cannot be read: {reason(error)}; give an ITK transform or a displacement field."
         ) from None

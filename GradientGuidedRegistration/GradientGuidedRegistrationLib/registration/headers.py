@@ -143,6 +143,14 @@ def check_transform_text(path: Path, role: str) -> None:
                 raise damaged
 
 
+def is_in_parts(transform: sitk.Transform) -> bool:
+    """Whether a transform has to be taken by its parts: not if it is linear as a whole.
+
+    SimpleITK gives a MatrixOffsetTransformBase, as ITK-SNAP writes it, for a composite whose only part is itself.
+    """
+    return transform.GetName() == "CompositeTransform" and not transform.IsLinear()
+
+
 def check_transform(transform: sitk.Transform, name: str) -> None:
     """Raise InputError unless a transform is one of finite numbers between 3-D points that can be inverted.
 
@@ -150,7 +158,7 @@ def check_transform(transform: sitk.Transform, name: str) -> None:
     """
     if transform.GetDimension() != 3:
         raise InputError(f"The {name} is a {transform.GetDimension()}-D transform; give one of 3-D points.")
-    if isinstance(transform, sitk.CompositeTransform):
+    if is_in_parts(transform):
         for number in range(transform.GetNumberOfTransforms()):
             check_transform(transform.GetNthTransform(number).Downcast(), name)
         return
