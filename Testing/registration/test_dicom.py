@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,14 @@ def many_slices(path: Path) -> None:
     image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 200, size=(17, 18, 20)).astype(np.uint8))
     image.SetMetaData("0010|0010", "SECRET^NAME")
     sitk.WriteImage(image, str(path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_slices_whose_names_are_no_text(tmp_path):
+    for k in range(17):
+        write_slice(tmp_path, f"{k:03d}.dcm", (-8.0, -7.0, float(k)))
+    (tmp_path / "003.dcm").rename(tmp_path / os.fsdecode(b"\xff.dcm"))
+    refused(tmp_path, "slice", "\\udcff.dcm", "not UTF-8 text; rename it")
 
 
 def test_a_file_of_many_slices(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.registration import read_image, read_labels
+from GradientGuidedRegistrationLib.registration import read_image, read_labels, read_transform
 
 
 @pytest.fixture(params=[".mhd", ".nhdr"])
@@ -58,6 +60,18 @@ def test_a_compressed_file_with_the_wrong_name(tmp_path: Path) -> None:
     (tmp_path / "b.nii").write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
     with pytest.raises(InputError, match=r"b\.nii is compressed; rename it to b\.nii\.gz"):
         read_image(tmp_path / "b.nii")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("read", [read_image, read_labels, read_transform])
+@pytest.mark.parametrize("name", [b"\xff.nrrd", b"\xff.tfm", b"\xff"], ids=["image", "transform", "folder"])
+def test_names_that_are_no_text_are_told(tmp_path: Path, read: Any, name: bytes) -> None:
+    """SimpleITK would end the process."""
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"") if path.suffix else path.mkdir()
+    with pytest.raises(InputError, match=r"udcff.* has a name that is not UTF-8 text; rename it") as error:
+        read(path)
+    str(error.value).encode("utf-8")
 
 
 @pytest.fixture

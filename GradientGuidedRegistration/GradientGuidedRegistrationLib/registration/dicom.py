@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .headers import check_name
 
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 _SAME_DIRECTION = 1e-3  # of direction cosines
@@ -34,7 +35,7 @@ def series_files(folder: Path, role: str) -> list[str]:
     Raises:
         InputError: no series or several; one slice; a file of many slices, of whose places ITK says nothing; slices
             without a place, of several sizes or directions, twice in one place, at uneven distances, or shifted against
-            each other as with a tilted gantry. No message holds a patient's data.
+            each other as with a tilted gantry; a name that is no text. No message holds a patient's data.
         RuntimeError: ITK cannot read a file.
     """
     name = f"{role} folder {folder}"
@@ -42,6 +43,8 @@ def series_files(folder: Path, role: str) -> list[str]:
     if not series:
         raise InputError(f"The {name} holds no DICOM series; give an image file or a DICOM folder.")
     files = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in series]
+    for file in (file for found in files for file in found):
+        check_name(Path(file), f"slice of the {role}")
     if len(series) > 1:
         listed = ", ".join(f"{uid} ({len(found)} files)" for uid, found in zip(series, files))
         raise InputError(f"The {name} holds {len(series)} DICOM series: {listed}; leave one in it.")

@@ -20,6 +20,7 @@ from .headers import (
     check_geometry,
     check_hdf5,
     check_header,
+    check_name,
     check_perpendicular,
     check_transform,
     check_transform_text,
@@ -93,6 +94,7 @@ def read_transform(path: str | Path, role: str = "transform") -> sitk.Transform:
             voxels than three real numbers.
     """
     path = Path(path)
+    check_name(path, role)
     if not path.is_file():
         raise InputError(f"The {role} {path} does not exist; check the path.")
     if suffix(path) in (".h5", ".hdf5"):
@@ -227,6 +229,7 @@ def check_content(image: sitk.Image, name: str) -> None:
 
 
 def _read(path: Path, role: str) -> sitk.Image:
+    check_name(path, role)
     if path.is_dir():
         return _read_dicom(path, role)
     if not path.is_file():

@@ -51,6 +51,13 @@ _SMALLEST_SCALE = 1e-3  # that a transform may have in any direction
 _PERPENDICULAR = 1e-3  # cosine of the angle between two axes
 
 
+def check_name(path: Path, role: str) -> None:
+    """Raise InputError for a path with bytes that are no UTF-8, on which SimpleITK ends in a crash."""
+    shown = str(path).encode("utf-8", "backslashreplace").decode()
+    if shown != str(path):
+        raise InputError(f"The {role} {shown} has a name that is not UTF-8 text; rename it.")
+
+
 def check_header(path: Path, role: str) -> None:
     """Raise InputError when a file is of another type than those read here, refers to other files where its type does
     not, or claims more voxels than it can hold.
