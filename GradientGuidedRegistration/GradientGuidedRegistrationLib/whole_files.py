@@ -29,7 +29,7 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
     """
-    path = _followed(Path(path))
+    path = followed(Path(path))
     suffix = (path.suffix if suffix is None else suffix)[-_LONGEST_SUFFIX:]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    folder = _followed(Path(folder))
+    folder = followed(Path(folder))
     part = folder.with_name(os.fsdecode(os.fsencode(folder.name)[:_LONGEST_IN_PART]) + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -104,8 +104,9 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
-def _followed(path: Path) -> Path:
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+def followed(path: Path) -> Path:
+    """Return what a link leads to; another path as it is."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _to_disk(path: Path) -> None:

@@ -349,12 +349,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, image, monkeypatch):
         files.write_image(image * 2, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["image.nrrd"]
-
-
-def test_outputs_are_checked_before_the_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    refused("cannot be written", files.check_output, tmp_path / "file" / "x.nrrd", "warped image")
-    refused("is a folder", files.check_output, tmp_path, "warped image")
-    refused("unknown file type", files.check_output, tmp_path / "x.jpg", "warped image", files.IMAGE_SUFFIXES)
-    assert files.check_output(tmp_path / "new" / "x.nrrd", "warped image", files.IMAGE_SUFFIXES)
-    assert not (tmp_path / "new").exists()

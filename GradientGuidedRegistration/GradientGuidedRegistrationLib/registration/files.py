@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..whole_files import replacing, reserve
+from ..whole_files import followed, replacing, reserve
 from .dicom import series_files
 from .headers import (
     check_geometry,
@@ -166,17 +166,22 @@ def check_output(path: str | Path, role: str, suffixes: tuple[str, ...] | None =
     """Return ``path`` if a file can be written there, before any work is done for it. An existing file may be replaced.
 
     Raises:
-        InputError: for a file type that cannot be written, a name that is too long, a folder in the file's place, or a
-            place without write access.
+        InputError: for a file type that cannot be written, a name that is too long or no text, a folder in the file's
+            place, or a place without write access. Of a link, the place is where it leads.
     """
     path = Path(path)
     if suffixes is not None and suffix(path) not in suffixes:
         raise InputError(f"The {role} {path} has an unknown file type; use one of {', '.join(suffixes)}.")
     _check_length(path, role)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"The {role} {path} is a folder; give the name of a file.")
-    folder = path.absolute().parent
-    while not folder.exists():
+    folder = followed(path).absolute().parent
+    check_name(folder, f"folder of the {role}")
+    while not os.path.exists(folder):  # false without access, where Path.exists raises
+        if os.path.islink(folder):
+            raise InputError(
+                f"The {role} {path} cannot be written: the link {folder} leads nowhere; choose another folder."
+            )
         folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder):
