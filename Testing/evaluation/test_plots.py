@@ -125,6 +125,22 @@ def test_everything_stays_inside_the_picture():
     assert axes.left < 130 and axes.bottom > 100
 
 
+@pytest.mark.parametrize("count", [60, 150, 400])
+def test_bars_have_a_width_however_many_there_are(count):
+    svg = bar_plot(
+        ["a"] * count, {"before": [0.5] * count, "after": [0.8] * count}, width=560, colours=("#111", "#222")
+    )
+    bars = [
+        item for item in elements(svg, "rect") if item.get("fill") in ("#111", "#222") and item.get("height") != "10"
+    ]
+    assert len(bars) == 2 * count and all(number(bar, "width") > 0 for bar in bars)
+
+
+def test_long_names_of_bars_are_shortened_to_their_room():
+    svg = bar_plot(["x" * 300, "b" * 28], {"a": [1.0, 2.0]}, width=560, height=300)
+    assert "x" * 27 + "…" in words(svg) and "b" * 28 in words(svg)
+
+
 def test_stacked_plots_are_seen_in_qt_too():
     """Qt draws nothing of an `<svg>` within an `<svg>`."""
     pytest.importorskip("PySide6.QtSvg", reason="PySide6 is not installed")

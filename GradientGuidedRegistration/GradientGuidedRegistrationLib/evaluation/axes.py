@@ -10,6 +10,7 @@ from html import escape
 PALETTE = ("#3b6fb6", "#e08a2e", "#3f9d6a", "#b5495b", "#7a68ae", "#6b7280", "#c2a83e", "#4aa3b5")
 INK, MUTED, RULE = "#222222", "#555555", "#e3e3e3"
 FONT = "font-family=\"'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif\""
+_LONGEST_TICK = 28  # letters, for which there is room below the axis
 _WIDTH_OF_LETTER = 0.56  # of the font size, on average; text cannot be measured without a font engine
 
 
@@ -39,6 +40,8 @@ class Axes:
     def __post_init__(self) -> None:
         if self.y_log:
             self.y_limits = max(self.y_limits[0], 1e-12), max(self.y_limits[1], 2e-12)
+        if self.x_ticks is not None:
+            self.x_ticks = [(place, shortened(words, _LONGEST_TICK)) for place, words in self.x_ticks]
         ticks = self.x_ticks or []
         self._y_ticks = log_ticks(*self.y_limits) if self.y_log else ticks_between(*self.y_limits)
         widest = max((len(text) for _, text in self._y_ticks), default=1)
@@ -135,6 +138,11 @@ def text(
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
         f'font-weight="{weight}">{escape(words)}</text>'
     )
+
+
+def shortened(words: str, most: int) -> str:
+    """Words of at most so many letters, the last one an ellipsis where some are left out."""
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
 def line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1) -> str:

@@ -90,7 +90,8 @@ def bar_plot(
     for place, (name, column) in enumerate(series.items()):
         for index, value in enumerate(column):
             left = axes.x(index + 0.12 + place * share)
-            bar = axes.x(index + 0.12 + (place + 1) * share) - left - 1.5
+            bar = axes.x(index + 0.12 + (place + 1) * share) - left
+            bar -= min(1.5, bar / 4)
             if not _known(value):
                 axes.add(text(left + bar / 2, axes.y(max(0, y_limits[0])) - 4, "–", colour=MUTED, anchor="middle"))
                 continue

@@ -13,7 +13,7 @@ from ..evaluation import (
     WorstBoundary,
     field_transform,
     jacobian_determinant,
-    label_values,
+    label_volumes,
     seen_part,
     warp_labels,
     worst_boundary,
@@ -92,6 +92,7 @@ def describe_case(
     Arguments as for `render_case`; `worst` is the place to show enlarged, that of the largest deformation if None.
     """
     volumes = case_volumes(result, fixed, moving, fixed_labels, moving_labels)
+    drawn, left_out = _labels_to_draw(volumes, worst)
     lower, upper, centre = region_of_interest(fixed, fixed_labels)
     views = three_views(lower, upper, centre)
     builder = PageBuilder(
@@ -99,7 +100,8 @@ def describe_case(
         views=views,
         box=(lower, upper),
         names=(_modality(fixed), _modality(moving)),
-        labels={label: (label_names or {}).get(label, f"label {label}") for label in _labels_in(volumes)},
+        labels={label: (label_names or {}).get(label, f"label {label}") for label in drawn},
+        left_out=left_out,
         zoom=_zoom(views, worst, volumes, centre),
         worst=worst,
     )
@@ -254,12 +256,18 @@ def _lengths(field: sitk.Image) -> sitk.Image:
     return sitk.VectorMagnitude(field)
 
 
-def _labels_in(volumes: Mapping[str, Volume], most: int = 40) -> list[int]:
-    found: set[int] = set()
+def _labels_to_draw(
+    volumes: Mapping[str, Volume], worst: WorstBoundary | None, most: int = 40
+) -> tuple[list[int], int]:
+    """The label of the worst boundary and the largest ones, ascending, and how many others there are."""
+    millilitres: dict[int, float] = {}
     for name in ("fixed_labels", "labels_before"):
-        if name in volumes:
-            found |= set(label_values(volumes[name].image))
-    return sorted(found)[:most]
+        for label, volume in label_volumes(volumes[name].image).items() if name in volumes else ():
+            millilitres[label] = max(volume, millilitres.get(label, 0.0))
+    if worst is not None and worst.label in millilitres:
+        millilitres[worst.label] = np.inf
+    drawn = sorted(millilitres, key=lambda label: -millilitres[label])[:most]
+    return sorted(drawn), len(millilitres) - len(drawn)
 
 
 def _zoom(

@@ -26,7 +26,7 @@ figcaption { color: #444; max-width: 90ch; margin-top: 4px; }
 table { border-collapse: collapse; margin: 10px 0; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 12px; border-bottom: 1px solid #e5e5e5; text-align: left; vertical-align: top; }
 th { background: #f4f4f5; font-weight: 600; } td.number, th.number { text-align: right; }
-td:first-child { white-space: nowrap; }
+td:first-child { white-space: nowrap; max-width: 40ch; overflow: hidden; text-overflow: ellipsis; }
 tr.mean td { font-weight: 600; border-top: 2px solid #bbb; }
 .plots { display: flex; flex-wrap: wrap; gap: 10px 40px; } .plots svg { max-width: 100%; height: auto; }
 @media print { figure, table, svg { break-inside: avoid; } }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evaluation import WorstBoundary
+from ..evaluation.axes import shortened
 from . import colours
 from .composition import (
     Checker,
@@ -48,6 +49,7 @@ class PageBuilder:
         box: corners of the region of interest, LPS mm.
         names: modality of the fixed and of the moving image.
         labels: label values to outline, with their names.
+        left_out: how many more structures there are.
         zoom: close-ups in the three orientations.
         worst: the worst boundary that `zoom` shows; None if it shows the largest deformation.
     """
@@ -57,6 +59,7 @@ class PageBuilder:
     box: tuple[np.ndarray, np.ndarray]
     names: tuple[str, str]
     labels: Mapping[int, str]
+    left_out: int
     zoom: list[SliceView]
     worst: WorstBoundary | None
 
@@ -113,10 +116,14 @@ class PageBuilder:
         for view, zoom in zip(self.views, self.zoom, strict=True):
             frame = () if self.worst is None or not _same_plane(view, zoom) else (Frame(zoom, colours.TEXT),)
             rows.append(tuple(Panel(title, view, (*layers, *frame)) for title, layers in columns))
+        caption = "Outlines of the same structures drawn in the two images, on the fixed image."
+        if self.left_out:
+            count = len(self.labels)
+            caption += f" Only the {count} largest of {count + self.left_out} structures are outlined."
         return Page(
             "outlines",
             "Segmentations",
-            "Outlines of the same structures drawn in the two images, on the fixed image.",
+            caption,
             tuple(rows),
             self._label_legend(),
         )
@@ -125,7 +132,7 @@ class PageBuilder:
         """The worst boundary enlarged, or without segmentations the largest deformation."""
         _, moving = self._titles()
         if self.worst is not None:
-            name = self.labels.get(self.worst.label, str(self.worst.label))
+            name = shortened(self.labels.get(self.worst.label, str(self.worst.label)), 40)
             title = f"Worst boundary after registration: {self.worst.distance_mm:.1f} mm ({name})"
             caption = (
                 "The place where the borders of one structure in the two segmentations are farthest apart after "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..registration.result import Result
 
 REPORT_NAME = "report.html"
+_MOST_BARS, _CATEGORY_WIDTH = 50, 20  # a plot that is as wide as the page, in CSS pixels
 _OF_LABELS = ("outlines.png", "labels.csv")  # only where there are any
 
 
@@ -135,14 +136,15 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
     digits = dict.fromkeys(keys, 2) | {"dice_before": 3, "dice_after": 3} | dict.fromkeys(keys[-3:], 1)
     cells = [[row["name"], *(html.written(row[key], digits[key]) for key in keys)] for row in rows]
     structures = [row for row in rows if row["label"] != ""]
-    names = [row["name"] for row in structures]
+    plotted = _worst(structures)
     plots = [
         bar_plot(
-            names,
-            {when: [row[f"{measure}_{when}"] for row in structures] for when in ("before", "after")},
-            title=words, y_label=words, y_limits=limits, colours=BEFORE_AFTER, width=560, height=300,
+            [row["name"] for row in plotted],
+            {when: [row[f"{measure}_{when}"] for row in plotted] for when in ("before", "after")},
+            title=words, y_label=words, y_limits=limits, colours=BEFORE_AFTER,
+            width=max(560, 80 + _CATEGORY_WIDTH * len(plotted)), height=300,
         )
-        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", _limits(structures)))
+        for measure, words, limits in (("dice", "Dice", (0.0, 1.08)), ("asd_mm", "ASD (mm)", _limits(plotted)))
     ]  # fmt: skip
     return [
         "<h2>Structures</h2>",
@@ -151,8 +153,24 @@ def _label_section(rows: list[dict[str, Any]]) -> list[str]:
         "weighted by surface area. HD95: larger of the two 95th percentiles of the surface distances. – : not defined, "
         "the structure is missing in one of the images.</p>",
         _copied_note(structures),
+        _plotted_note(plotted, structures),
         f'<div class="plots">{"".join(plots)}</div>',
     ]
+
+
+def _worst(structures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All structures in their order if their bars can be told apart; otherwise those with the lowest Dice after."""
+    if len(structures) <= _MOST_BARS:
+        return structures
+    defined = [row for row in structures if row["dice_after"] is not None]
+    return sorted(defined, key=lambda row: row["dice_after"])[:_MOST_BARS]
+
+
+def _plotted_note(plotted: list[dict[str, Any]], structures: list[dict[str, Any]]) -> str:
+    if len(plotted) == len(structures):
+        return ""
+    shown = f"{len(plotted)} of {len(structures)} structures"
+    return f'<p class="quiet">The plots show the {shown} with the lowest Dice after registration, lowest first.</p>'
 
 
 def _limits(structures: list[dict[str, Any]]) -> tuple[float, float]:
