@@ -7,7 +7,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from .errors import Cancelled, Incomplete, InputError, is_gpu_error, is_memory_error
 from .interruption import interruptible
@@ -24,8 +26,10 @@ def run_command(
 ) -> int:
     """Return the exit status of ``work``: its own, 2 for bad input, 1 for anything else, told on stderr.
 
-    SIGTERM is heard like Ctrl+C while the work lasts, so that a batch system's stop leaves no temporary files. The
-    trace of an unexpected error is shown where the environment variable GGR_TRACEBACK is set.
+    SIGTERM is heard like Ctrl+C while the work lasts, so that a batch system's stop leaves no temporary files. What is
+    printed is no part of the work: a letter that the terminal does not have is written as its number, and where a
+    pipe's reader is gone or the disk full, the rest is lost and the work goes on. The trace of an unexpected error is
+    shown where the environment variable GGR_TRACEBACK is set.
 
     Args:
         program: the messages begin with it; "error" also brings a message, or each line of its list, into one line.
@@ -33,6 +37,11 @@ def run_command(
             what to say, that is the text of its `KeyboardInterrupt`.
     """
     wait_briefly()
+    with _unfailing_streams():
+        return _status(work, program, interrupted, interrupted_status)
+
+
+def _status(work: Callable[[], int], program: str, interrupted: str, interrupted_status: int) -> int:
     try:
         with interruptible():
             return work()
@@ -48,6 +57,58 @@ def run_command(
             traceback.print_exc()
         _tell(program, meaning(error))
         return 1
+
+
+class _Stream:
+    """A standard stream that takes whatever is written, even if that arrives nowhere."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Write a text; returns its length."""
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is kept back."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _give_up(self, error: OSError) -> None:
+        """Lead to nowhere from here on, for the end of the process too."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                print(f"what is printed is lost: {error.strerror}", file=sys.stderr)
+
+
+@contextmanager
+def _unfailing_streams() -> Iterator[None]:
+    """Let nothing that is printed in the block raise an error. (Windows has processes without streams.)"""
+    before = sys.stdout, sys.stderr
+    streams: Any = [None if stream is None else _Stream(stream) for stream in before]
+    sys.stdout, sys.stderr = streams
+    try:
+        yield
+    finally:
+        for stream in streams:
+            if stream is not None:
+                stream.flush()
+        sys.stdout, sys.stderr = before
 
 
 def _tell(program: str, message: str) -> None:
