@@ -166,8 +166,9 @@ def check_transform(transform: sitk.Transform, name: str) -> None:
     if transform.GetDimension() != 3:
         raise InputError(f"The {name} is a {transform.GetDimension()}-D transform; give one of 3-D points.")
     if is_in_parts(transform):
-        for number in range(transform.GetNumberOfTransforms()):
-            check_transform(transform.GetNthTransform(number).Downcast(), name)
+        whole = sitk.CompositeTransform(transform)
+        for number in range(whole.GetNumberOfTransforms()):
+            check_transform(whole.GetNthTransform(number).Downcast(), name)
         return
     if isinstance(transform, sitk.DisplacementFieldTransform):
         finite = np.isfinite(sitk.GetArrayViewFromImage(transform.GetDisplacementField())).all()
