@@ -197,7 +197,10 @@ def _wrong_outputs(case: str, request: Request, taken: dict[object, tuple[str, s
             if name == "report":
                 if os.path.isfile(path):
                     raise InputError(f"The report folder {path} is a file; give the name of a folder.")
-                check_output(Path(path) / "report.html", "report")
+                from .figures.earlier import REPORT_NAME, check_replaceable
+
+                check_output(Path(path) / REPORT_NAME, "report")
+                check_replaceable(path)
             else:
                 check_output(path, role, OUTPUTS[name])
         except InputError as error:

@@ -125,6 +125,7 @@ def _overview_folder(report: str) -> Path:
 
 def _requests(table: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return a request for each case, by name. Raises `InputError` with all that is wrong with the table."""
+    from GradientGuidedRegistrationLib.figures.earlier import OVERVIEW_NAME, check_replaceable
     from GradientGuidedRegistrationLib.job import request_from, wrong_with
     from GradientGuidedRegistrationLib.registration.files import check_output
 
@@ -138,7 +139,8 @@ def _requests(table: Path, options: argparse.Namespace) -> dict[str, Any]:
             wrong.append(f"{name}: {error}")
     wrong += wrong_with(requests)
     if options.report:
-        check_output(_overview_folder(options.report) / "overview.html", "report")
+        check_output(_overview_folder(options.report) / OVERVIEW_NAME, "report")
+        check_replaceable(_overview_folder(options.report), [OVERVIEW_NAME])
     if wrong:
         raise all_wrong(f"The table of cases {table} cannot be used; nothing was done:", wrong)
     return requests

@@ -326,3 +326,15 @@ def test_an_interruption_while_writing_says_what_is_there(register_main, capsys,
     command = ["--transform", str(tmp_path / "t.h5"), "--warped", str(tmp_path / "w.mha")]
     assert register_main([*pair(case), *FAST, *command]) == 130
     assert capsys.readouterr().err == f"interrupted; written: {tmp_path / 't.h5'}\n"
+
+
+def test_files_that_no_report_has_written_are_not_replaced(register_main, capsys, case, tmp_path):
+    (tmp_path / "report.html").write_text("a user's")
+    command = [*pair(case), *FAST, "--transform", str(tmp_path / "t.h5"), "--report", str(tmp_path)]
+    refused(register_main, capsys, command, str(tmp_path), "no report has written", "report.html")
+    table = tmp_path / "cases.csv"
+    table.write_text(f"name,fixed,moving\na,{case / 'fixed.nii.gz'},{case / 'moving.nii.gz'}\n", encoding="utf-8")
+    (tmp_path / "overview.html").write_text("a user's")
+    command = ["--batch", str(table), *FAST, "--report", str(tmp_path / "{name}")]
+    refused(register_main, capsys, command, str(tmp_path), "no report has written", "overview.html")
+    assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "report.html").read_text() == "a user's"

@@ -12,8 +12,7 @@ from ..evaluation.plots import BEFORE_AFTER, box_plot
 from ..registration.trust import VERDICTS
 from ..whole_files import write_bytes
 from . import html
-
-OVERVIEW_NAME = "overview.html"
+from .earlier import OVERVIEW_NAME
 
 
 def batch_report(cases: Iterable[Mapping[str, Any]], directory: str | Path) -> Path:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from .earlier import MARK
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23; background: #fff;
@@ -38,6 +40,7 @@ def page(title: str, body: Iterable[str]) -> str:
     content = "\n".join(body)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="{MARK}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .earlier import MARK
+
 
 def png_bytes(pixels: np.ndarray) -> bytes:
     """The PNG file of a picture uint8 (height, width, 3)."""
@@ -19,6 +21,7 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     writer = vtkPNGWriter()
     writer.WriteToMemoryOn()
     writer.SetCompressionLevel(5)
+    writer.AddText("Software", MARK)
     writer.SetInputData(image)
     writer.Write()
     return vtk_to_numpy(writer.GetResult()).tobytes()

@@ -18,6 +18,7 @@ from ..registration.trust import VERDICTS
 from ..whole_files import write_bytes
 from . import html
 from .case import describe_case, render_pages
+from .earlier import REPORT_NAME, TABLE_NAME, is_of_a_report
 from .page import PanelRenderer
 from .render import render_panel
 from .views import as_point
@@ -25,9 +26,8 @@ from .views import as_point
 if TYPE_CHECKING:
     from ..registration.result import Result
 
-REPORT_NAME = "report.html"
 _MOST_BARS, _CATEGORY_WIDTH = 50, 20  # a plot that is as wide as the page, in CSS pixels
-_OF_LABELS = ("outlines.png", "labels.csv")  # only where there are any
+_OF_LABELS = ("outlines.png", TABLE_NAME)  # only where there are any
 
 
 def write_report(
@@ -60,7 +60,7 @@ def write_report(
         The HTML file.
     """
     directory = Path(directory)
-    earlier = _OF_LABELS if (directory / REPORT_NAME).is_file() else ()
+    earlier = _OF_LABELS if is_of_a_report(directory / REPORT_NAME) else ()
     metrics = dict(metrics or {})
     if label_names is None:
         label_names = {int(label): entry["name"] for label, entry in (metrics.get("labels") or {}).items()}
@@ -87,7 +87,7 @@ def write_report(
         *figures,
     ]
     if rows:
-        write_bytes(directory / "labels.csv", csv_of(rows).encode("utf-8"))
+        write_bytes(directory / TABLE_NAME, csv_of(rows).encode("utf-8"))
         body += _label_section(rows)
     body += [
         "<h2>Deformation</h2>",
@@ -95,7 +95,7 @@ def write_report(
         *_made(result),
     ]
     report = write_bytes(directory / REPORT_NAME, html.page(title, body).encode("utf-8"))
-    for name in set(earlier) - {file.name for file in pictures} - ({"labels.csv"} if rows else set()):
+    for name in set(earlier) - {file.name for file in pictures} - ({TABLE_NAME} if rows else set()):
         (directory / name).unlink(missing_ok=True)
     return report
 
