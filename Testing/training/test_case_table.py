@@ -132,6 +132,20 @@ def test_a_column_without_a_name_is_passed_over_while_it_is_empty(tmp_path: Path
         read_cases(table(tmp_path, "a,b,,,,", "c,d,,,note,", columns=header))
 
 
+def test_rows_of_commas_only_are_passed_over(tmp_path: Path) -> None:
+    """Spreadsheets leave these behind, too."""
+    (case,) = read_cases(table(tmp_path, ",,,", "a,b,training,", ",,,,,", "   "))
+    assert case.name == "line 3"
+
+
+@pytest.mark.parametrize("separator, told", [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_than_commas_are_told(tmp_path: Path, separator: str, told: str) -> None:
+    path = table(tmp_path, "a,b,training,")
+    path.write_text(path.read_text(encoding="utf-8").replace(",", separator), encoding="utf-8")
+    with pytest.raises(InputError, match=f"separated by {told}; save it as CSV with commas"):
+        read_cases(path)
+
+
 PAIR = ("mr.nii", "ct.nii")
 
 
