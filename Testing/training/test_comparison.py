@@ -51,6 +51,7 @@ def test_paired_test_of_many_pairs_is_close_to_the_exact_one() -> None:
 
 def test_summary_leaves_out_what_is_not_known() -> None:
     assert mean_and_sd([1.0, None, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_and_sd([None, 2.0]) == (2.0, None)  # one value has no spread
     assert mean_and_sd([None]) is None
     assert paired_p_value([1.0, None], [2.0, 3.0]) is None
 
@@ -109,6 +110,31 @@ def test_means_and_organs_of_a_table() -> None:
     assert first["p"] == 0.5 and second["p"] is None
     assert first["TRE (mm)"] is None and "–" in table.text()
     json.dumps(first)
+
+
+def test_columns_that_rest_on_fewer_cases_say_so() -> None:
+    def row(method: str, case: str, label: str, dice: float | None, asd: float | None = None) -> dict:
+        return {"method": method, "case": case, "label": label, "dice": dice, "asd_mm": asd, "hd95_mm": None,
+                "folding_percent": 0.0, "tre_mm": None, "seconds": 3.0, "used": 1}  # fmt: skip
+
+    rows = []
+    for method in "ab":
+        rows += [row(method, case, "", 0.5) for case in "123"]
+        rows += [row(method, case, "liver", 0.5, 1.5 if method + case != "b2" else None) for case in "12"]
+        rows.append(row(method, "1", "spleen", 0.25, 1.25 if method == "a" else None))
+    table = Table(rows, ("liver", "spleen"), {})
+    first, last, *_, notes = table.text().splitlines()[1:6]
+    assert "25.00" in first and "1.25" in first and "25.00 ±" not in first and "1.25 ±" not in first
+    assert first.count("± 0.00") == 5  # liver twice, mean Dice, folding, time
+    assert last.count("± 0.00") == 4
+    assert notes == (
+        "On fewer than 3 cases rest: Dice liver (%) on 2, Dice spleen (%) on 1, ASD liver (mm) on 1 to 2, ASD spleen "
+        "(mm) on 1."
+    )
+    spread = next(csv.DictReader(table.csv().splitlines()))
+    assert spread["Dice spleen (%) s.d."] == spread["ASD spleen (mm) s.d."] == "" != spread["Dice liver (%) s.d."]
+    single = Table([row("a", "1", "", 0.5)], (), {}).text()
+    assert "±" not in single and "fewer" not in single
 
 
 @pytest.mark.parametrize("change, words", [

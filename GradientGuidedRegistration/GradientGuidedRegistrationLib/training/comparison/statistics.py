@@ -10,12 +10,12 @@ from collections.abc import Sequence
 Value = float | None
 
 
-def mean_and_sd(values: Sequence[Value]) -> tuple[float, float] | None:
-    """Mean and sample standard deviation of what is known (0 for a single value); None for nothing."""
+def mean_and_sd(values: Sequence[Value]) -> tuple[float, float | None] | None:
+    """Mean and sample standard deviation (None for a single value) of what is known; None for nothing."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def paired_p_value(first: Sequence[Value], second: Sequence[Value], draws: int = 20_000) -> float | None:

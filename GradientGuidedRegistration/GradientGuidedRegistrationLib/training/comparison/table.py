@@ -62,14 +62,14 @@ class Table:
         return rows
 
     def text(self) -> str:
-        """The table for people, mean ± s.d., in columns of even width."""
+        """The table for people, mean ± s.d. (of more cases than one), in columns of even width."""
         headings = ["", *self.columns(), "p"]
         lines = [headings]
         for row in self.rows():
             cells = [str(row["method"])]
             for heading in self.columns():
                 mean, sd = row[heading], row[f"{heading} s.d."]
-                spread = f" ± {sd:.2f}" if len(self.cases) > 1 and mean is not None else ""
+                spread = "" if sd is None else f" ± {sd:.2f}"
                 cells.append("–" if mean is None else f"{mean:.2f}{spread}")
             lines.append([*cells, "" if row["p"] is None else f"{row['p']:.3f}"])
         widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
@@ -83,6 +83,9 @@ class Table:
             if len(self.cases) > 1
             else f"1 case: {self.cases[0]}."
         ]
+        fewer = self._fewer()
+        if fewer:
+            notes.append(f"On fewer than {len(self.cases)} cases rest: {', '.join(fewer)}.")
         unused = {method: self.values(method, "", "used").count(0) for method in self.methods}
         if any(unused.values()):
             counts = ", ".join(f"{method} {count}" for method, count in unused.items() if count)
@@ -92,6 +95,17 @@ class Table:
         notes += self.notes
         notes += [f"Left out: {method}: {why}." for method, why in self.missing.items()]
         return "\n".join([*rendered, "", *notes]) + "\n"
+
+    def _fewer(self) -> list[str]:
+        """The columns that rest on some of the cases only, and on how many, which may differ between methods."""
+        told = []
+        for heading, (label, measure) in self.columns().items():
+            known = [[value is not None for value in self.values(method, label, measure)] for method in self.methods]
+            counts = sorted({sum(cases) for cases in known if any(cases) and not all(cases)})
+            if counts:
+                most = f" to {counts[-1]}" if len(counts) > 1 else ""
+                told.append(f"{heading} on {counts[0]}{most}")
+        return told
 
     def csv(self) -> str:
         """The table with means and standard deviations in columns of their own."""
