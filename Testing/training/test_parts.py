@@ -10,7 +10,7 @@ import torch
 
 from GradientGuidedRegistrationLib.model import warp
 from GradientGuidedRegistrationLib.registration.intensity import normalize
-from GradientGuidedRegistrationLib.training import TrainingSettings, augmentation, phantoms
+from GradientGuidedRegistrationLib.training import TrainingSettings, augmentation, phantoms, sampling
 from GradientGuidedRegistrationLib.training.augmentation import augmented, flipped
 from GradientGuidedRegistrationLib.training.case import Case, join
 from GradientGuidedRegistrationLib.training.intensity import normalize_ct, normalize_mr
@@ -158,3 +158,26 @@ def test_phantoms_take_no_numbers_of_own_pairs(fraction: float, batch: int, worl
             steps[step]
     assert sorted(Files.numbers) == list(range(len(Files.numbers)))
     assert len(Files.numbers) / (60 * batch * world) == pytest.approx(1 - fraction, abs=0.15)
+
+
+def test_which_pairs_are_own_is_one_stream_of_draws(monkeypatch) -> None:
+    """In blocks, whose size has no say: asked in any order, they are those of all steps drawn at once."""
+    monkeypatch.setattr(sampling, "_BLOCK", 64)
+    own = sampling.OwnNumbers(seed=3, phantom_fraction=0.4)
+    drawn = torch.rand(1000, generator=torch.Generator().manual_seed(training_seed("mixture", 3, 0))) >= 0.4
+    expected = torch.where(drawn, drawn.cumsum(0) - 1, -1).tolist()
+    assert [own[number] for number in range(1000)] == expected
+    assert [own[number] for number in (700, 699, 3, 999)] == [expected[number] for number in (700, 699, 3, 999)]
+
+
+def test_long_runs_take_no_more_memory() -> None:
+    """The mixture of 10¹² steps would fill it."""
+
+    class Files:
+        def training_case(self, number: int, d: Draws) -> Case:
+            return case
+
+    case = as_case(phantom_pair(0, (16, 16, 16)), "pair")
+    settings = TrainingSettings("unused", steps=10**12, phantom_fraction=0.5, augment=False)
+    steps = Steps(settings, lambda number: case, Files(), 0, 1)
+    assert len(steps) == 10**12 and steps[0].names == ("pair",)

@@ -17,6 +17,39 @@ from .phantoms import PhantomSource
 from .settings import TrainingSettings
 
 
+_BLOCK = 1 << 16  # pairs whose numbers are kept at a time
+
+
+class OwnNumbers:
+    """What number each pair of a run has among the own ones, -1 for phantoms.
+
+    Phantoms between them take no number, so that an epoch has each own pair once. The draws are one stream, of which a
+    block is kept: numbers are cheap to ask for in rising order.
+    """
+
+    def __init__(self, seed: int, phantom_fraction: float):
+        self._seed, self._fraction = training_seed("mixture", seed, 0), phantom_fraction
+        self._restart()
+
+    def __getitem__(self, number: int) -> int:
+        block, place = divmod(number, _BLOCK)
+        if block < self._block:
+            self._restart()
+        while self._block < block:
+            self._next_block()
+        return int(self._numbers[place])
+
+    def _restart(self) -> None:
+        self._draws = torch.Generator().manual_seed(self._seed)
+        self._block, self._before = -1, 0
+
+    def _next_block(self) -> None:
+        own = torch.rand(_BLOCK, generator=self._draws) >= self._fraction
+        self._numbers = torch.where(own, self._before + own.cumsum(0) - 1, -1)
+        self._before += int(own.sum())
+        self._block += 1
+
+
 class Steps(Dataset):
     """`steps[n]` is the batch of step n for one process of a training."""
 
@@ -24,13 +57,7 @@ class Steps(Dataset):
         self, settings: TrainingSettings, phantoms: PhantomSource, files: FileSource | None, rank: int, world: int
     ):
         self.settings, self.phantoms, self.files, self.rank, self.world = settings, phantoms, files, rank, world
-        pairs = settings.steps * settings.batch * world
-        draws = torch.Generator().manual_seed(training_seed("mixture", settings.seed, 0))
-        from_files = torch.rand(pairs, generator=draws) >= settings.phantom_fraction
-        if files is None:
-            from_files[:] = False
-        # What number a pair has among the own ones: phantoms between them take none, and an epoch has each pair once.
-        self._own_number = torch.where(from_files, from_files.cumsum(0) - 1, -1)
+        self._own_numbers = OwnNumbers(settings.seed, settings.phantom_fraction)
         self._last: dict[int, tuple[int, Case]] = {}  # by place in the batch
 
     def __len__(self) -> int:
@@ -49,7 +76,7 @@ class Steps(Dataset):
     def _pair(self, step: int, number: int, slot: int) -> Case:
         s = self.settings
         d = Draws(training_seed("pair", s.seed, number))
-        own = int(self._own_number[number])
+        own = -1 if self.files is None else self._own_numbers[number]
         if self.files is not None and own >= 0:
             case = self.files.training_case(own, d)
         else:
