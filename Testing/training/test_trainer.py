@@ -224,8 +224,7 @@ def test_time_limit_counts_what_comes_before_the_first_step(small, monkeypatch) 
     late = [0.0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0], sleep=time.sleep)
     monkeypatch.setattr(trainer, "time", clock)
-    prepare = trainer.Trainer._own_files
-    monkeypatch.setattr(trainer.Trainer, "_own_files", lambda self: late.append(late.pop() + 3600.0) or prepare(self))
+    monkeypatch.setattr(trainer, "file_source", lambda *_: late.append(late.pop() + 3600.0))
     result = train(small(steps=3, time_limit=50))
     assert result.steps == 1 and not result.finished
 

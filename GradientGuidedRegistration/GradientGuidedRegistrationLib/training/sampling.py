@@ -16,7 +16,6 @@ from .phantom.draws import Draws, training_seed
 from .phantoms import PhantomSource
 from .settings import TrainingSettings
 
-
 _BLOCK = 1 << 16  # pairs whose numbers are kept at a time
 
 

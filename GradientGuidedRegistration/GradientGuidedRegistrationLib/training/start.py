@@ -1,4 +1,4 @@
-"""What a training starts from: random weights, those of a file, or the mean of several."""
+"""What a training starts from: inputs that are looked at first, and random weights, those of a file, or a mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import torch
 
 from ..errors import InputError
 from ..model import RegistrationNetwork, build_network, load_weights
+from .case_table import training_cases
 from .settings import TrainingSettings
+
+
+def check_inputs(settings: TrainingSettings) -> None:
+    """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
+    settings.loss()
+    if not settings.resume:
+        start_network(settings)
+    if settings.data is not None:
+        training_cases(settings.data)
 
 
 def start_network(settings: TrainingSettings) -> RegistrationNetwork:

@@ -17,21 +17,18 @@ from ..interruption import uninterrupted
 from ..model import RegistrationNetwork, build_network, register_in_passes, save_weights, warp
 from . import checkpoint, distributed
 from .case import Case
-from .case_table import training_cases
 from .centring import centre
 from .log import Board, ProgressBar, Table, draw_curves
-from .own_files import FileSource
 from .passes import seen_in_step
-from .phantoms import PhantomSource, validation_phantom
 from .sampling import Steps, batches
 from .schedule import learning_rate
 from .settings import TrainingSettings
-from .split import tell_split, write_pairs
-from .start import start_network
+from .sources import file_source, phantom_source, still_images, validation_cases
+from .split import write_pairs
+from .start import check_inputs, start_network
 from .validation import goodness, mean_scores, score
 
 _LOOK_EVERY = 20  # steps between looks at the losses on a GPU, where each look waits for the device
-_STILL_PAIRS, _LARGEST_STILL = 4, 64  # phantoms to centre a network with, and their size: what it needs is a mean
 _START_AGAIN = "start a new run with a lower --learning-rate and --weights from best.pt or last.pt of this one"
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -80,7 +77,7 @@ def train(
     processes = distributed.start(settings.device)
     folder = None
     try:
-        _check_inputs(settings)
+        check_inputs(settings)
         if processes.leads:
             folder = checkpoint.RunFolder(settings)
         processes.wait()
@@ -95,15 +92,6 @@ def train(
         if folder is not None:
             folder.close()
         processes.close()
-
-
-def _check_inputs(settings: TrainingSettings) -> None:
-    """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
-    settings.loss()
-    if not settings.resume:
-        start_network(settings)
-    if settings.data is not None:
-        training_cases(settings.data)
 
 
 class Trainer:
@@ -134,15 +122,15 @@ class Trainer:
             self.parallel = torch.nn.parallel.DistributedDataParallel(
                 self.network, device_ids=[self.device] if self.device.type == "cuda" else None
             )
-        self.files = self._own_files()
+        self.files = file_source(settings, processes)
         self.pairs = self.files.fingerprints() if self.files is not None else {}
         if stored is not None:
             checkpoint.check_pairs(self.folder, stored["pairs"], self.pairs)
         if self.files is not None and processes.leads:
             write_pairs(self.files.cases, self.folder / "pairs.csv")
-        self.validation = self._validation_cases() if processes.leads else []
+        self.validation = validation_cases(settings, self.files, self.device) if processes.leads else []
         if processes.leads:  # the others never touch these
-            self.still = self._still_images()
+            self.still = still_images(settings, self.device)
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
         self.board = Board(self.folder / "tensorboard", processes.leads, self.step)
@@ -152,7 +140,7 @@ class Trainer:
     def run(self, progress: Callable[[str, float], None] | None) -> TrainingResult:
         """Train up to the last step."""
         s, start = self.settings, time.monotonic()
-        phantoms = self._phantoms(s.shape, torch.device("cpu") if s.workers else self.device)
+        phantoms = phantom_source(s, s.shape, torch.device("cpu") if s.workers else self.device)
         steps = Steps(s, phantoms, self.files, self.processes.rank, self.processes.world)
         bar = ProgressBar(s.steps, self.step, self.bar)
         try:
@@ -362,36 +350,3 @@ class Trainer:
         self.scaler.load_state_dict(stored["scaler"])
         self.step, self.best, self.seconds = stored["step"], stored["best"], stored["seconds"]
         self.validated, self.latest = stored["validated"], stored["latest"]
-
-    def _phantoms(self, shape: tuple[int, int, int], device: torch.device) -> PhantomSource:
-        s = self.settings
-        return PhantomSource(shape, s.zoom, s.shapes_fraction, s.seed, device)
-
-    def _still_images(self) -> list[torch.Tensor]:
-        """Some images to `centre` the network with."""
-        d, h, w = (min(n, _LARGEST_STILL) for n in self.settings.shape)
-        cases = map(self._phantoms((d, h, w), self.device), range(_STILL_PAIRS))
-        return [image for case in cases for image in (case.fixed, case.moving)]
-
-    def _own_files(self) -> FileSource | None:
-        s = self.settings
-        if s.data is None:
-            return None
-        # One process prepares the arrays, the others find them.
-        if not self.processes.leads:
-            self.processes.wait()
-        else:
-            tell_split(s.data, training_cases(s.data))
-        files = FileSource(s.data, s.shape, s.spacing, s.crop, self.folder / "cache", s.initialization, s.seed)
-        if self.processes.leads:
-            self.processes.wait()
-        return files
-
-    def _validation_cases(self) -> list[Case]:
-        s = self.settings
-        if self.files is not None:
-            return [self.files.validation_case(i) for i in range(len(self.files.validation))]
-        return [
-            validation_phantom(i, s.validation_shape or s.shape, 1.0, self.device).to(torch.device("cpu"))
-            for i in range(s.validation_cases)
-        ]
