@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..registration.device import pick_device
 
 _PATIENCE = timedelta(days=1)  # while one process prepares a large data set or validates, the others wait
+_SMALL = (16, 16, 16)  # voxels, of what every network takes
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,21 @@ class Processes:
             torch.distributed.all_reduce(value)
             value /= self.world
         return value
+
+    def parallel(self, network: torch.nn.Module) -> torch.nn.Module:
+        """A registration network as all processes train it together: its gradients are their mean.
+
+        After its first backward pass, PyTorch sums gradients in another order. That pass is made here, of nothing, so
+        that every step of a run comes after it, and the first one of a resumed run is what it would have been.
+        """
+        if self.world == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        parallel = torch.nn.parallel.DistributedDataParallel(network, device_ids=devices)
+        nothing = torch.zeros((1, 1, *_SMALL), device=self.device)
+        parallel(nothing, nothing).displacement.sum().backward()
+        network.zero_grad(set_to_none=True)
+        return parallel
 
     def agree(self, flag: bool) -> bool:
         """True everywhere as soon as it is true in one process."""

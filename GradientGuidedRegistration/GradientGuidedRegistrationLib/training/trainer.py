@@ -117,11 +117,7 @@ class Trainer:
             self._restore(stored)
         elif processes.leads:
             checkpoint.write_settings(self.folder, settings)
-        self.parallel: torch.nn.Module = self.network
-        if processes.world > 1:
-            self.parallel = torch.nn.parallel.DistributedDataParallel(
-                self.network, device_ids=[self.device] if self.device.type == "cuda" else None
-            )
+        self.parallel = processes.parallel(self.network)
         self.files = file_source(settings, processes)
         self.pairs = self.files.fingerprints() if self.files is not None else {}
         if stored is not None:
