@@ -67,9 +67,48 @@ with pretended_gpu():
         assert result.steps == steps and result.weights.is_file()
 """
 
+# Losses of several steps are read at once there: at a time limit those since the last look are read before the end.
+TIME_LIMIT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from pretended_gpu import pretended_gpu
+from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.training import TrainingSettings, train
+from GradientGuidedRegistrationLib.training.phantoms import PhantomSource
+
+def run(name):
+    settings = TrainingSettings(
+        Path(sys.argv[1]) / name, method="vm", shape=(32, 32, 32), device="cuda", steps=1000, validation_cases=0,
+        time_limit=1e-4,
+    )
+    assert train(settings).steps == 1
+    return settings.output
+
+with pretended_gpu():
+    table = (run("good") / "losses.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in table] == ["step", "1"], table
+    made = PhantomSource.__call__
+
+    def broken(self, number):
+        case = made(self, number)
+        return replace(case, fixed_mask=case.fixed_mask * float("nan")) if self.shape == (32, 32, 32) else case
+
+    PhantomSource.__call__ = broken
+    try:
+        run("bad")
+    except InputError as error:
+        assert "The loss is not finite at step 1 (case phantom " in str(error), error
+    else:
+        raise AssertionError("not looked at")
+"""
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [GUARD, REGISTRATION, TRAINING], ids=["guard", "registration", "training"])
+@pytest.mark.parametrize(
+    "code", [GUARD, REGISTRATION, TRAINING, TIME_LIMIT], ids=["guard", "registration", "training", "time limit"]
+)
 def test_on_a_gpu(code: str, repository: Path, tmp_path: Path) -> None:
     """In a process of its own: PyTorch keeps a device that was once made known."""
     folders = [str(repository / "Testing"), str(repository / "GradientGuidedRegistration")]

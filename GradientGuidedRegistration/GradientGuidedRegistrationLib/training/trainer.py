@@ -173,7 +173,7 @@ class Trainer:
             self._validate()
         elif self.validated < self.step and self._is_due(s.validate_every):  # interrupted in between
             self._validate()
-            self._save()
+            self._save(bar)
         stop = False
         while self.step < s.steps and not stop:
             before = time.monotonic()
@@ -192,7 +192,7 @@ class Trainer:
             if s.time_limit:
                 stop = self.processes.agree(time.monotonic() - self.start > 60 * s.time_limit)
             if self._is_due(s.checkpoint_every) or stop:
-                self._save()
+                self._save(bar)
             if progress is not None:
                 progress("training", self.step / s.steps)
         return waited
@@ -283,7 +283,8 @@ class Trainer:
         self.validated = self.step
         self.processes.wait()
 
-    def _save(self) -> None:
+    def _save(self, bar: ProgressBar) -> None:
+        self._look(bar)
         if self.processes.leads:
             self._write()
         self.processes.wait()
