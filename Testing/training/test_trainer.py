@@ -14,7 +14,7 @@ import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import describe, load_weights
-from GradientGuidedRegistrationLib.training import checkpoint, train, trainer
+from GradientGuidedRegistrationLib.training import checkpoint, distributed, train, trainer
 from GradientGuidedRegistrationLib.training.phantom import phantom_pair
 from GradientGuidedRegistrationLib.training.phantoms import PhantomSource, as_case
 from GradientGuidedRegistrationLib.training.settings import PRESETS, with_preset
@@ -159,6 +159,23 @@ def test_loss_that_is_not_finite_stops_with_step_and_case(small, monkeypatch) ->
     stored = torch.load(settings.output / checkpoint.NAME, weights_only=True)
     assert stored["step"] == 3
     assert all(torch.isfinite(value).all() for value in stored["network"].values())
+
+
+def test_loss_that_is_not_finite_names_the_cases_of_its_process(small, monkeypatch) -> None:
+    """All processes have the mean, which is broken in each; here it is by the last one of three."""
+    processes = distributed.Processes(0, 3, torch.device("cpu"))
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        of_another = torch.full_like(values, float("nan"))
+        of_another[-3:] = torch.tensor([0.0, 0.0, 1.0])
+        return (2 * values + of_another) / 3
+
+    monkeypatch.setattr(distributed, "start", lambda device: processes)
+    monkeypatch.setattr(distributed.Processes, "mean", mean)
+    monkeypatch.setattr(distributed.Processes, "parallel", lambda self, network: network)
+    monkeypatch.setattr(distributed.Processes, "wait", lambda self: None)
+    with pytest.raises(InputError, match=r"not finite at step 1 \(case phantom 2147483650, phantom 2147483653\)"):
+        train(small())
 
 
 def test_a_network_that_breaks_is_not_written(small, monkeypatch) -> None:

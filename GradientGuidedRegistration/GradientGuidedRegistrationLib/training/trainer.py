@@ -130,14 +130,13 @@ class Trainer:
             self.losses = Table(self.folder / "losses.csv", self.step)
             self.scores = Table(self.folder / "validation.csv", self.step)
         self.board = Board(self.folder / "tensorboard", processes.leads, self.step)
-        self.pending: list[tuple[int, tuple[str, ...], tuple[str, ...], torch.Tensor, float]] = []
+        self.pending: list[tuple[int, tuple[str, ...], torch.Tensor, float]] = []
         self.centred: tuple[int, RegistrationNetwork] | None = None
 
     def run(self, progress: Callable[[str, float], None] | None) -> TrainingResult:
         """Train up to the last step."""
         s, start = self.settings, time.monotonic()
-        phantoms = phantom_source(s, s.shape, torch.device("cpu") if s.workers else self.device)
-        steps = Steps(s, phantoms, self.files, self.processes.rank, self.processes.world)
+        steps = self._steps(self.processes.rank)
         bar = ProgressBar(s.steps, self.step, self.bar)
         try:
             with batches(steps, self.step, s.workers, self.device) as cases:
@@ -165,6 +164,12 @@ class Trainer:
             waited / max(seconds, 1e-9),
             self.step >= s.steps,
         )
+
+    def _steps(self, rank: int) -> Steps:
+        """The data of one of the processes."""
+        s = self.settings
+        phantoms = phantom_source(s, s.shape, torch.device("cpu") if s.workers else self.device)
+        return Steps(s, phantoms, self.files, rank, self.processes.world)
 
     def _train(self, cases: Iterator[Case], bar: ProgressBar, progress: Callable[[str, float], None] | None) -> float:
         """Train up to the last step or the time limit; returns the seconds spent waiting for data."""
@@ -217,19 +222,28 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss.total).backward()
         values = torch.stack([loss.total.detach(), *(value.detach() for value in loss.terms.values())])
-        values = self.processes.mean(values)
+        values = self.processes.mean(torch.cat([values, self._broken(values)]))
         with uninterrupted():
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.step += 1
-            self.pending.append((self.step, case.names, ("total", *loss.terms), values, rate))
+            self.pending.append((self.step, ("total", *loss.terms), values, rate))
+
+    def _broken(self, values: torch.Tensor) -> torch.Tensor:
+        """For each process a 1 if its own losses are not all finite: this one's entry, which the mean brings to all."""
+        broken = torch.zeros(self.processes.world, device=values.device)
+        broken[self.processes.rank] = 1 - values.isfinite().all().to(broken.dtype)
+        return broken
 
     def _look(self, bar: ProgressBar) -> None:
         """Read the losses of the last steps, stop if one is not finite, write them down."""
         rows: list[dict[str, Any]] = []
-        for step, cases, names, values, rate in self.pending:
-            numbers = dict(zip(names, values.tolist()))
-            if not all(map(math.isfinite, numbers.values())):  # the means are the same in all processes
+        for step, names, values, rate in self.pending:
+            shared = values.tolist()  # the same in all processes
+            numbers, broken = dict(zip(names, shared)), shared[len(names) :]
+            if not all(map(math.isfinite, numbers.values())):
+                ranks = [rank for rank, share in enumerate(broken) if share] or range(self.processes.world)
+                cases = [name for rank in ranks for name in self._steps(rank)[step - 1].names]
                 kept = self.folder / checkpoint.NAME
                 good = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint yet"
                 raise InputError(
