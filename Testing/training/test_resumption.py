@@ -17,9 +17,12 @@ from GradientGuidedRegistrationLib.errors import Cancelled, Incomplete, InputErr
 from GradientGuidedRegistrationLib.model import build_network, save_weights
 from GradientGuidedRegistrationLib.registration.files import read_image, write_image
 from GradientGuidedRegistrationLib.training import checkpoint, distributed, train
+from GradientGuidedRegistrationLib.training.case import Case
 from GradientGuidedRegistrationLib.training.case_table import read_cases
 from GradientGuidedRegistrationLib.training.log import Table, draw_curves
+from GradientGuidedRegistrationLib.training.own_files import FileSource
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.phantom.draws import Draws
 from GradientGuidedRegistrationLib.training.settings import with_preset
 
 
@@ -99,6 +102,31 @@ def test_a_run_goes_on_wherever_its_pairs_lie_now(
     ]
     with pytest.raises(InputError, match="data was .*, is None"):
         train(small(**options, resume=True))
+
+
+def test_a_run_goes_on_in_its_order_of_pairs_whatever_that_of_the_rows(
+    small: Callable[..., Any], pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, taken, seen = pairs / "pairs.csv", FileSource.training_case, []
+
+    def rows(*order: int) -> None:
+        names = [f"training/case{n}/fixed.nii.gz,training/case{n}/moving.nii.gz,training,{n}" for n in order]
+        data.write_text("\n".join(["fixed,moving,split,name", *names]), encoding="utf-8")
+
+    def followed(self: FileSource, number: int, d: Draws) -> Case:
+        seen.append(taken(self, number, d))
+        return seen[-1]
+
+    rows(0, 1)
+    source = FileSource(data, (32, 32, 32), 6.0, False, tmp_path / "cache")
+    expected = [source.training_case(number, Draws(0)).names for number in range(3)]
+    monkeypatch.setattr(FileSource, "training_case", followed)
+    options = {"data": data, "spacing": 6.0, "batch": 1, "steps": 3, "validate_every": 9, "checkpoint_every": 9}
+    interrupted(small(**options))
+    rows(1, 0)
+    interrupted(small(**options, resume=True))
+    train(small(**options, resume=True))
+    assert [case.names for case in seen] == expected
 
 
 def test_weights_that_a_run_started_from_may_lie_elsewhere(small: Callable[..., Any], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ class FileSource:
         """By name of the pair its split and the check sums of its arrays, to tell whether a run has the same pairs."""
         pairs = dict.fromkeys([*self.training, *self.validation])
         return {case.name: [case.split, *_check_sums(path)] for case, path in pairs}
+
+    def put_in_order(self, names: Iterable[str]) -> None:
+        """Hand the pairs out as if they were listed in this order of all their names."""
+        places = {name: place for place, name in enumerate(names)}
+        for pairs in (self.training, self.validation):
+            pairs.sort(key=lambda pair: places[pair[0].name])
 
     def training_case(self, number: int, d: Draws) -> Case:
         """Training pair `number`: each pair once an epoch, in an order that is drawn for each epoch."""

@@ -122,6 +122,9 @@ class Trainer:
         self.pairs = self.files.fingerprints() if self.files is not None else {}
         if stored is not None:
             checkpoint.check_pairs(self.folder, stored["pairs"], self.pairs)
+            self.pairs = stored["pairs"]
+            if self.files is not None:
+                self.files.put_in_order(self.pairs)
         if self.files is not None and processes.leads:
             write_pairs(self.files.cases, self.folder / "pairs.csv")
         self.validation = validation_cases(settings, self.files, self.device) if processes.leads else []
