@@ -104,6 +104,24 @@ def test_a_run_goes_on_wherever_its_pairs_lie_now(
         train(small(**options, resume=True))
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["pairs.csv", "losses.csv", "link.csv"])
+def test_a_run_does_not_write_over_its_inputs(
+    small: Callable[..., Any], pairs: Path, tmp_path: Path, name: str, resume: bool
+) -> None:
+    table = "fixed,moving\ntraining/case0/fixed.nii.gz,training/case0/moving.nii.gz\n"
+    (pairs / name.replace("link", "pairs")).write_text(table)
+    if name == "link.csv":
+        (pairs / name).symlink_to("pairs.csv")
+    before = sorted(pairs.iterdir())
+    with pytest.raises(InputError, match=f"{name} would be overwritten by this run.*; copy it elsewhere"):
+        train(small(data=pairs / name, output=pairs, resume=resume))
+    assert (pairs / name).read_text() == table and sorted(pairs.iterdir()) == before
+    start = save_weights(build_network("vm"), tmp_path / "best.pt") or tmp_path / "best.pt"
+    with pytest.raises(InputError, match="best.pt would be overwritten by this run"):
+        train(small(weights=(start,), output=tmp_path))
+
+
 def test_a_run_goes_on_in_its_order_of_pairs_whatever_that_of_the_rows(
     small: Callable[..., Any], pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

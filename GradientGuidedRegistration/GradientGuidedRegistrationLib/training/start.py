@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 import torch
@@ -11,14 +12,26 @@ from ..model import RegistrationNetwork, build_network, load_weights
 from .case_table import training_cases
 from .settings import TrainingSettings
 
+_OUTPUTS = ("settings.json", "checkpoint.pt", "best.pt", "last.pt", "losses.csv", "validation.csv", "curves.svg",
+            "pairs.csv")  # fmt: skip
 
-def check_inputs(settings: TrainingSettings) -> None:
+
+def check_inputs(settings: TrainingSettings, device: torch.device) -> None:
     """Raise `InputError` for what can be seen to be wrong before the run's folder is made."""
+    for path in (settings.data, *settings.weights):
+        if path is not None and any(_is_same(path, settings.output / name) for name in _OUTPUTS):
+            raise InputError(
+                f"{path} would be overwritten by this run; copy it elsewhere, or choose another output folder."
+            )
     settings.loss()
     if not settings.resume:
         start_network(settings)
     if settings.data is not None:
         training_cases(settings.data)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def start_network(settings: TrainingSettings) -> RegistrationNetwork:

@@ -77,7 +77,7 @@ def train(
     processes = distributed.start(settings.device)
     folder = None
     try:
-        check_inputs(settings)
+        check_inputs(settings, processes.device)
         if processes.leads:
             folder = checkpoint.RunFolder(settings)
         processes.wait()
