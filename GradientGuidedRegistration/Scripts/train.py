@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--beta", type=float, help="weight of the gradient field's roughness (gated, average)")
     p.add_argument("--gamma", type=float, help="weight of the final field's roughness")
     p.add_argument("--descriptor", help="mind or mind-ssc")
-    p.add_argument("--precision", help="float32, bfloat16 or float16")
+    p.add_argument("--precision", help="float32; on a GPU also bfloat16 or float16")
     p.add_argument("--seed", type=int, help="of the weights, and of order and content of the data")
     p.add_argument("--workers", type=int, help="processes that prepare data (0: the training process, on its device)")
     p.add_argument("--threads", type=int, help="CPU threads")

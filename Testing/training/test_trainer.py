@@ -277,6 +277,8 @@ def test_presets_hold_the_papers_settings() -> None:
     ({"seed": -1}, "from 0 to"),
     ({"data": "missing.csv"}, "missing.csv"),
     ({"resume": True}, "no checkpoint"),
+    ({"precision": "bfloat16"}, "bfloat16 needs a GPU.*cpu"),
+    ({"precision": "float16"}, "float16 needs a GPU.*cpu"),
 ])  # fmt: skip
 def test_bad_settings_are_named_before_anything_is_written(small, tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -62,7 +62,7 @@ class TrainingSettings:
         batch: pairs in a step, for each process.
         alpha, beta, gamma: weights of eq. 2 instead of those of the preset.
         descriptor: "mind" or "mind-ssc" instead of that of the preset.
-        precision: "float32", "bfloat16" or "float16" (autocast).
+        precision: "float32", "bfloat16" or "float16" (autocast; the last two on a GPU only).
         seed: of the weights and of the order and content of the data.
         workers: processes that prepare data; 0 prepares it in the training process, on the training device.
         threads: CPU threads; 0 leaves PyTorch's choice.

@@ -23,6 +23,11 @@ def check_inputs(settings: TrainingSettings, device: torch.device) -> None:
             raise InputError(
                 f"{path} would be overwritten by this run; copy it elsewhere, or choose another output folder."
             )
+    if settings.precision != "float32" and device.type == "cpu":  # where PyTorch 2.13 has wrong gradients in bfloat16
+        raise InputError(
+            f"The precision {settings.precision} needs a GPU, and the device is the cpu, where it is slow and its "
+            "gradients can be wrong; take float32."
+        )
     settings.loss()
     if not settings.resume:
         start_network(settings)
