@@ -170,6 +170,27 @@ def test_what_a_killed_run_left_half_written_is_removed(small: Callable[..., Any
         assert not any(path.exists() for path in left)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_outlives_the_run_does_not_keep_its_folder(small: Callable[..., Any]) -> None:
+    """Workers of a run that was killed notice after some seconds; a resumption need not wait for them."""
+    folder = checkpoint.RunFolder(small())
+    (here, there), (waits, ends) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(there, b"x")
+        os.read(waits, 1)
+        os._exit(0)
+    os.read(here, 1)
+    with pytest.raises(InputError, match="Another run is writing"):
+        checkpoint.RunFolder(small())
+    folder.close()
+    try:
+        checkpoint.RunFolder(small()).close()
+    finally:
+        os.write(ends, b"x")
+        os.waitpid(child, 0)
+
+
 def test_best_weights_of_an_earlier_run_are_not_those_of_this_one(small: Callable[..., Any]) -> None:
     settings = small(steps=1, validation_cases=0)
     settings.output.mkdir()

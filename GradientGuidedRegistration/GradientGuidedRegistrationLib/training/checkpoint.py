@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def write_settings(folder: Path, settings: TrainingSettings) -> None:
 class RunFolder:
     """The folder of a run, locked while the run lasts; the operating system frees the lock of a killed process.
 
+    Processes that it forked, such as workers, may outlive it: they let go of the lock at their start.
+
     Raises:
         InputError: the folder cannot be written, another run is writing into it, it holds a run that is not to be
             continued, or none that could be.
@@ -109,6 +112,8 @@ class RunFolder:
         if not _take(self._lock):
             self._lock.close()
             raise InputError(f"Another run is writing into {self.path}; choose another output folder.")
+        if hasattr(os, "register_at_fork"):  # cannot be taken back; of a run that is over, this does nothing
+            os.register_at_fork(after_in_child=self._lock.close)
         unfinished = (*self.path.glob(f"{PREFIX}*"), *self.path.glob(f"cache/{PREFIX}*"))
         for path in unfinished:  # of a process that was killed
             path.unlink(missing_ok=True)
