@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,9 +15,9 @@ import pytest
 import torch
 
 from GradientGuidedRegistrationLib.errors import Cancelled, Incomplete, InputError
-from GradientGuidedRegistrationLib.model import build_network, save_weights
+from GradientGuidedRegistrationLib.model import build_network, describe, save_weights
 from GradientGuidedRegistrationLib.registration.files import read_image, write_image
-from GradientGuidedRegistrationLib.training import checkpoint, distributed, train
+from GradientGuidedRegistrationLib.training import checkpoint, distributed, train, trainer
 from GradientGuidedRegistrationLib.training.case import Case
 from GradientGuidedRegistrationLib.training.case_table import read_cases
 from GradientGuidedRegistrationLib.training.log import Table, draw_curves
@@ -189,6 +190,26 @@ def test_a_process_that_outlives_the_run_does_not_keep_its_folder(small: Callabl
     finally:
         os.write(ends, b"x")
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt"])
+def test_weights_that_a_killed_run_did_not_get_to_are_written(
+    small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Killed after its last checkpoint, a run has nothing left to do but that."""
+    calls = itertools.count()
+    monkeypatch.setattr(trainer, "goodness", lambda figures: -next(calls))  # it gets better with every validation
+    options = {"steps": 2, "validate_every": 2, "checkpoint_every": 1}
+    train(small(**options))
+    path = small().output / name
+    expected = describe(path)
+    assert expected.metadata["steps"] == expected.metadata["validation"]["step"] == 2
+    for left in (None, build_network("vm")):  # none at all, and older ones
+        path.unlink()
+        if left is not None:
+            save_weights(left, path, {"steps": 1})
+        result = train(small(**options, resume=True))
+        assert result.weights == small().output / "best.pt" and describe(path).metadata == expected.metadata
 
 
 def test_best_weights_of_an_earlier_run_are_not_those_of_this_one(small: Callable[..., Any]) -> None:

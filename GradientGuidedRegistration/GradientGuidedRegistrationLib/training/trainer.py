@@ -177,6 +177,8 @@ class Trainer:
     def _train(self, cases: Iterator[Case], bar: ProgressBar, progress: Callable[[str, float], None] | None) -> float:
         """Train up to the last step or the time limit; returns the seconds spent waiting for data."""
         s, start, earlier, waited = self.settings, time.monotonic(), self.seconds, 0.0
+        if self.step and self.processes.leads:
+            self._catch_up()
         if self.step == 0:
             self._validate()
         elif self.validated < self.step and self._is_due(s.validate_every):  # interrupted in between
@@ -331,7 +333,17 @@ class Trainer:
                 "scaler": self.scaler.state_dict(),
             },
         )
-        self._save_weights(self._centred(), "last.pt", self.latest if self.latest.get("step") == self.step else {})
+        self._write_last()
+
+    def _write_last(self) -> None:
+        figures = self.latest if self.latest.get("step") == self.step else {}
+        self._save_weights(self._centred(), "last.pt", figures)
+
+    def _catch_up(self) -> None:
+        """Write the weights of the checkpoint that is resumed: a process that was killed may not have got to them."""
+        if self.best.get("step") == self.step:
+            self._save_weights(self._centred(), "best.pt", self.best)
+        self._write_last()
 
     def _centred(self) -> RegistrationNetwork:
         """A copy of the network as it is scored and written: without a constant offset. Made once a step."""
