@@ -109,6 +109,8 @@ def train(options: dict[str, Any], quiet: bool, again: str) -> int:
         if leads and (output / "checkpoint.pt").is_file():
             print(f"train.py: interrupted, a checkpoint is kept; to continue: {again}", file=sys.stderr)
             return 130
+        if not leads:  # the leading process says it
+            return 130
         raise
     if not leads:
         return 0
