@@ -41,7 +41,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--initial-transform", help="fixed-to-moving transform to start from (ITK file or field)")
     parser.add_argument("--initialization", choices=INITIALIZATIONS, default="rigid",
                         help="linear alignment first; rigid if left out")  # fmt: skip
-    parser.add_argument("--method", default="gated", choices=METHODS, help="network")
+    parser.add_argument("--method", choices=METHODS, help="network; that of the weights if left out, or gated")
     parser.add_argument("--weights", help="weights file instead of the packaged one")
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
     parser.add_argument("--refine", type=whole_number, metavar="N",
@@ -192,6 +192,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def _settings(options: argparse.Namespace):
+    from GradientGuidedRegistrationLib.model import load_weights
     from GradientGuidedRegistrationLib.registration.device import pick_device
     from GradientGuidedRegistrationLib.registration.models import weights_file
     from GradientGuidedRegistrationLib.registration.settings import Settings
@@ -209,7 +210,9 @@ def _settings(options: argparse.Namespace):
         seed=options.seed,
     )
     pick_device(settings.device)
-    weights_file(settings)
+    path = weights_file(settings)
+    if path is not None and settings.weights is not None:  # which is then told before the first case
+        load_weights(path, settings.method)
     return settings
 
 

@@ -140,7 +140,7 @@ def test_settings_are_those_of_the_panel(panel: Any) -> None:
     settings = panel.logic.settings(parameters)
     assert (settings.spacing, settings.inverse, settings.refine, settings.device) == (2.5, False, None, "auto")
     assert settings.weights == Path("/a b/ü.pt")
-    assert settings.use_network
+    assert settings.use_network and settings.method == "gated"  # which the weights must not contradict
     assert not panel.ui.inverseTransformSelector.enabled
 
 

@@ -16,6 +16,7 @@ from GradientGuidedRegistrationLib.registration import Result, Settings, pipelin
 from GradientGuidedRegistrationLib.registration.descriptors import Descriptors
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.registration.intensity import Normalized
+from GradientGuidedRegistrationLib.registration.models import MODELS
 from GradientGuidedRegistrationLib.training.phantom import LABELS, phantom_images
 
 PAIR_ALONE = Settings(use_network=False, refine=30)
@@ -219,6 +220,18 @@ def test_settings_are_checked():
     ):
         with pytest.raises(InputError):
             Settings(**wrong)
+
+
+def test_a_method_that_the_weights_contradict_is_refused(phantom, folding_weights):
+    """Without a method the weights decide; without weights it is the gated one."""
+    with pytest.raises(InputError, match="gated.pt holds weights of the network 'gated', not of 'vm'; ask for 'gated'"):
+        register(phantom["fixed"], phantom["moving"], Settings(method="vm", weights=folding_weights))
+    packaged = MODELS / "vm.pt"
+    networks = [
+        pipeline._load_network(settings, "cpu").name
+        for settings in (Settings(), Settings(method="vm"), Settings(weights=packaged), Settings("vm", packaged))
+    ]
+    assert networks == ["gated", "vm", "vm", "vm"]
 
 
 def test_a_network_that_misleads_is_not_used(phantom, result, folding_weights):

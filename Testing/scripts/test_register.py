@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from GradientGuidedRegistrationLib.registration.models import MODELS
 from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 
@@ -198,6 +199,17 @@ def test_outputs_that_cannot_be(register_main, capsys, case, tmp_path):
 )  # fmt: skip
 def test_bad_options(register_main, capsys, case, tmp_path, options, words):
     refused(register_main, capsys, [*pair(case), "--transform", str(tmp_path / "t.h5"), *options], *words)
+
+
+def test_weights_of_another_method_are_refused(register_main, capsys, case, tmp_path, folding_weights):
+    command = [*pair(case), "--transform", str(tmp_path / "t.h5"), "--method", "vm", "--weights", str(folding_weights)]
+    refused(register_main, capsys, command, "weights of the network 'gated', not of 'vm'")
+
+
+def test_without_a_method_the_weights_decide(register_main, case, tmp_path):
+    command = [*pair(case), "--weights", str(MODELS / "vm.pt"), "--metrics", str(tmp_path / "m.json")]
+    assert register_main([*command, "--transform", str(tmp_path / "t.h5"), "--refine", "0", "--quiet"]) == 0
+    assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["network"] == "vm"
 
 
 def test_weights_without_a_network_are_refused(register_main, capsys, case, tmp_path):

@@ -83,8 +83,11 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
     """
     path = Path(path)
     content = _read(path)
-    if name is not None and content["network"] != name:
-        raise InputError(f"{path} holds weights of the network {content['network']!r}, not of {name!r}.")
+    held = content["network"]
+    if name is not None and held != name:
+        raise InputError(
+            f"{path} holds weights of the network {held!r}, not of {name!r}; ask for {held!r}, or give other weights."
+        )
     try:
         with torch.device("meta"):  # sizes only: a file may ask for more than there is memory
             network = build_network(content["network"], **content["options"])

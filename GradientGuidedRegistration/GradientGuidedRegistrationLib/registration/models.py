@@ -6,7 +6,7 @@ import os.path
 from pathlib import Path
 
 from ..errors import InputError
-from .settings import Settings
+from .settings import METHODS, Settings
 
 MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 
@@ -22,5 +22,5 @@ def weights_file(settings: Settings) -> Path | None:
         if not os.path.isfile(path):
             raise InputError(f"The weights file {str(path):.1000} does not exist; check the path.")
         return path
-    packaged = MODELS / f"{settings.method}.pt"
+    packaged = MODELS / f"{settings.method or METHODS[0]}.pt"
     return packaged if packaged.is_file() else None

@@ -222,7 +222,7 @@ def _load_network(settings: Settings, device: str):
         return None
     from ..model import load_weights
 
-    return load_weights(path, device=device)
+    return load_weights(path, settings.method, device)
 
 
 def _predicted(network, pair: Pair, settings: Settings):

@@ -15,7 +15,7 @@ MINIMUM_SIZE = 16  # voxels along each axis of an image that can be registered
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    "method": (str,),
+    "method": (str, type(None)),
     "weights": (Path, str, type(None)),
     "use_network": (bool,),
     "initialization": (str,),
@@ -32,7 +32,8 @@ class Settings:
     """Settings of one registration.
 
     Attributes:
-        method: network of the packaged weights ("gated", "average", "vm", "vm-concat").
+        method: network ("gated", "average", "vm", "vm-concat"), of which the weights have to be; None takes that of the
+            weights, and "gated" where none are given.
         weights: weights file instead of the packaged one; None takes the packaged weights of ``method`` if there are
             any.
         use_network: False refines from the linear alignment alone.
@@ -48,7 +49,7 @@ class Settings:
         InputError: a value of another type or out of range.
     """
 
-    method: str = "gated"
+    method: str | None = None
     weights: Path | None = None
     use_network: bool = True
     initialization: str = "rigid"
@@ -63,7 +64,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise InputError(f"The setting {name} cannot be {value!r:.200}.")
-        _check_choice("method", self.method, METHODS)
+        if self.method is not None:
+            _check_choice("method", self.method, METHODS)
         _check_choice("initialization", self.initialization, INITIALIZATIONS)
         _check_choice("device", self.device, DEVICES)
         if not 0 <= self.seed < 2**32:
