@@ -7,7 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-ON_ONE_GRID = ("common", "other")
+ON_ONE_GRID = ("common", "other", "sliding")
 """Groups whose images lie on one grid and need no linear alignment."""
 
 

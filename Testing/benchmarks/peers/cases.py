@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from case_folder import CaseFolder
 from known_warps import moved, spoiled, tissue_points
-from other_phantoms import other_phantom
+from other_phantoms import other_phantom, sliding_phantom
 from rendered import SEQUENCES, rendered_mr
 
 from GradientGuidedRegistrationLib.evaluation import label_metrics, mean_metrics
@@ -26,12 +26,14 @@ GROUPS = {
     "common": "phantoms on a common grid, 144 x 144 x 128 voxels of 1 mm, organ Dice 75-85 % before",
     "scanner": "phantoms in scanner geometry: oblique anisotropic MR, anisotropic CT, rigid misalignment",
     "other": "phantoms of another kind, 144 x 144 x 128 voxels of 1 mm, strong deformation (9-15 mm) on a small scale",
+    "sliding": "phantoms of that kind whose abdomen glides along its wall by 8-14 mm",
     "sts": "CT-MR pairs of patients, CT warped by a known smooth field (10 mm) and moved (25 mm, 10 degrees)",
     "rendered": "MR rendered from CTs of patients, CT warped by a known smooth field (10 mm, then 16 mm) and moved "
     "(25 mm, 10 degrees)",
 }
 STS_CASES = ("STS_010", "STS_023", "STS_047")
-_FIRST_SEED = {"common": 100, "scanner": 200, "other": 300}
+_FIRST_SEED = {"common": 100, "scanner": 200, "other": 300, "sliding": 400}
+_OTHERS = {"other": other_phantom, "sliding": sliding_phantom}
 _NAMES = {
     "sts": STS_CASES,
     "rendered": tuple(f"{patient}-{SEQUENCES[(number + start) % 3]}-{strength}" for start, strength in
@@ -41,10 +43,10 @@ PATIENTS = tuple(_NAMES)  # groups that need them
 _DICE_BEFORE = (0.75, 0.85)
 _POINTS = 2000
 _PEERS_WINDOW_HU = {
-    **dict.fromkeys(("common", "scanner", "other"), (-1000.0, 1000.0)),
+    **dict.fromkeys(("common", "scanner", "other", "sliding"), (-1000.0, 1000.0)),
     **dict.fromkeys(PATIENTS, CT_WINDOW_HU),
 }
-_GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sts": 2.0, "rendered": 2.0}
+_GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sliding": 1.0, "sts": 2.0, "rendered": 2.0}
 _WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
 _STRONG_WARP = argparse.Namespace(amplitude=16.0, width=22.0, degrees=10.0, millimetres=25.0)
 SCORED = {LABELS.index(organ): organ for organ in ORGANS}
@@ -108,8 +110,8 @@ def _dice_before(seed: int) -> float:
 
 
 def _phantom(group: str, seed: int) -> Pair:
-    if group == "other":
-        fixed, moving, labels, moving_labels, truth = other_phantom(seed)
+    if group in _OTHERS:
+        fixed, moving, labels, moving_labels, truth = _OTHERS[group](seed)
         points = body_points(labels, _POINTS)
         return Pair(fixed, moving, points, moved(truth, points), labels, moving_labels)
     images = phantom_images(seed, geometry=group)
