@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,7 +12,7 @@ from cases import CENTRE, GEOMETRIES, distance, make_image
 
 from GradientGuidedRegistrationLib.evaluation import jacobian_determinant, worst_boundary
 from GradientGuidedRegistrationLib.figures import composition as c
-from GradientGuidedRegistrationLib.figures.case import body_mask
+from GradientGuidedRegistrationLib.figures.case import body_mask, describe_case
 from GradientGuidedRegistrationLib.figures.render import render_panel
 from GradientGuidedRegistrationLib.figures.views import ORIENTATIONS, SliceView
 from GradientGuidedRegistrationLib.figures.volumes import Volume
@@ -107,6 +110,35 @@ def test_body_holds_the_gas_in_it_but_not_the_air_around(geometry):
     radius = np.linalg.norm((view.points() - CENTRE)[..., :2], axis=-1)
     inside = np.nan_to_num(volume.slice(view)) > 0.5
     assert inside[radius < 26].mean() > 0.97 and inside[(radius > 35)].mean() < 0.02
+
+
+def test_contours_of_a_small_specimen_are_not_smoothed_away():
+    """Bone of 0.4 mm with a hole, in voxels of 0.02 mm."""
+    r = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0) * 0.02
+    ct = sitk.GetImageFromArray(np.where((r < 0.2) & (r > 0.07), 700, -1000).astype(np.int16))
+    ct.SetSpacing((0.02,) * 3)
+    mr = sitk.GetImageFromArray(np.where(r < 0.2, np.where(r < 0.05, 50.0, 300.0), 0.0).astype(np.float32))
+    mr.SetSpacing((0.02,) * 3)
+    for moving in (ct, mr):
+        field = sitk.Image(mr.GetSize(), sitk.sitkVectorFloat32, 3)
+        field.CopyInformation(mr)
+        result = SimpleNamespace(field=field, linear=None, image_field=None, gradient_field=None, expected_error=None)
+        volumes, pages = describe_case(result, mr, moving)
+        view, lines = pages[1].rows[0][1].view, pages[1].rows[0][1].layers[1]
+        assert lines.smooth_mm < 0.04 and max(pages[2].rows[0][0].view.size_mm) < 0.3
+        drawn = render_panel(c.Panel("", view, (lines,)), volumes).max(axis=-1) > 100
+        radii = np.linalg.norm(view.points() - 11.5 * 0.02, axis=-1)[drawn]
+        off = np.minimum(np.abs(radii - 0.2), np.abs(radii - 0.07))
+        assert len(radii) > 200 and np.percentile(off, 90) < 0.03
+
+
+def test_the_body_in_tiny_voxels_takes_no_time():
+    image = sitk.Image((40, 40, 40), sitk.sitkInt16) - 1000
+    image[10:30, 10:30, 10:30] = 40
+    image.SetSpacing((0.04,) * 3)
+    started = time.perf_counter()
+    assert sitk.GetArrayFromImage(body_mask(image)).sum() == 20**3
+    assert time.perf_counter() - started < 5
 
 
 def test_checkerboard_and_fusion_take_both_images():

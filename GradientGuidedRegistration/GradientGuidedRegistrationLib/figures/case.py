@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ..registration.result import Result
 
 
+_LARGEST_RADIUS = 8  # voxels; where these are far smaller than a millimetre, closing would take minutes
+
+
 def render_case(
     result: Result,
     fixed: sitk.Image,
@@ -198,7 +201,7 @@ def body_mask(fixed: sitk.Image, close_mm: float = 12.0) -> sitk.Image:
     tissue = _tissue(fixed)
     if np.count_nonzero(sitk.GetArrayViewFromImage(tissue)) < 50:
         return tissue * 0 + 1
-    radius = [max(1, round(close_mm / 2 / own)) for own in tissue.GetSpacing()]
+    radius = [min(max(1, round(close_mm / 2 / own)), _LARGEST_RADIUS) for own in tissue.GetSpacing()]
     # in an image of its own with room around, so that closing does not stop at the edge
     closed = sitk.BinaryMorphologicalClosing(sitk.ConstantPad(tissue, radius, radius), radius)
     size, start = tissue.GetSize(), radius
@@ -275,7 +278,7 @@ def _zoom(
 ) -> list[SliceView]:
     """Close-ups of the worst boundary, or of the largest deformation if there are no labels to tell."""
     extent = max(max(view.size_mm) for view in views)
-    side = float(np.clip(extent / 4, 40, 90))
+    side = float(np.clip(extent / 4, min(40, extent / 2), 90))
     if worst is not None:
         point = worst.point
     else:

@@ -106,10 +106,11 @@ def _annotate(picture: np.ndarray, panel: Panel, scale_bar: bool) -> None:
     ):
         draw_text(picture, letter, position, 14, LETTER, align, bold=True, shadow=True)
     if scale_bar:
-        length_mm = next((n for n in (100, 50, 20, 10, 5) if n / panel.view.pixel_mm < 0.35 * width), 2)
+        lengths = (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2)
+        length_mm = next((n for n in lengths if n / panel.view.pixel_mm < 0.35 * width), 0.1)
         pixels = round(length_mm / panel.view.pixel_mm)
         row, column = height - 8, width - 8 - pixels
-        words = f"{length_mm / 10:g} cm"
+        words = f"{length_mm / 10:g} cm" if length_mm > 2 else f"{length_mm:g} mm"
         # on a darkened patch, since bone and fat are as white as the bar
         patch = picture[height - 25 : height - 3, width - 12 - max(pixels, text_width(words, 11)) : width - 4]
         patch[:] = patch * 0.3

@@ -252,10 +252,11 @@ class PageBuilder:
         return f"Fixed ({self.names[0]})", f"Moving ({self.names[1]})"
 
     def _moving_lines(self, when: str) -> Layer:
+        voxel_mm = max(self.volumes[when].image.GetSpacing())  # of a specimen of a few mm little would be left
         # the window of a CT is the fixed soft-tissue one, see volumes.display_window
         if self.volumes[when].window == SOFT_TISSUE_HU:
-            return Contours(when, CT_LEVELS, smooth_mm=1.2)
-        return Edges(when, colours.FAT_MUSCLE)
+            return Contours(when, CT_LEVELS, smooth_mm=1.2 * min(voxel_mm, 1.0))
+        return Edges(when, colours.FAT_MUSCLE, smooth_mm=1.5 * min(voxel_mm, 1.0))
 
     def _line_legend(self) -> tuple[Swatch, ...]:
         if self.volumes["before"].window == SOFT_TISSUE_HU:

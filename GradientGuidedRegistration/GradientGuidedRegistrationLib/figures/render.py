@@ -86,10 +86,13 @@ def _paint_edges(canvas: np.ndarray, layer: c.Edges, view: SliceView, volumes: V
     scaled = np.clip((np.nan_to_num(values, nan=volume.window[0]) - volume.window[0]) / np.ptp(volume.window), 0, 1)
     if min(scaled.shape) < 8:
         return
-    variance = (layer.smooth_mm / view.pixel_mm) ** 2
+    sigma = layer.smooth_mm / view.pixel_mm
+    last = min(sigma, 4.0)  # the kernels of Canny's filter end after 32 pixels
+    scaled = smooth(scaled, float(np.sqrt(sigma**2 - last**2)))
+    rise = min(1.0, 3.0 / sigma)  # the wider a border is smoothed, the less it rises from pixel to pixel
     lines = sitk.CannyEdgeDetection(
-        sitk.GetImageFromArray(scaled.astype(np.float32)), lowerThreshold=0.02, upperThreshold=0.06,
-        variance=[variance] * 2, maximumError=[0.01] * 2,
+        sitk.GetImageFromArray(scaled.astype(np.float32)), lowerThreshold=0.02 * rise, upperThreshold=0.06 * rise,
+        variance=[last**2] * 2, maximumError=[0.01] * 2,
     )  # fmt: skip
     lines = smooth(sitk.GetArrayFromImage(lines), 0.45)
     _blend(canvas, layer.colour, np.where(_grown(outside, 3), 0, np.clip(1.4 * lines, 0, 1)))
