@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
+from GradientGuidedRegistrationLib.registration.dicom import read_series
 from GradientGuidedRegistrationLib.registration.files import read_image
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
@@ -19,7 +21,7 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 def write_slice(
     folder: Path, name: str, position: tuple[float, ...], orientation=AXIAL, size=(20, 18), series=SERIES,
-    spacing=(0.8, 0.8),
+    spacing=(0.8, 0.8), slope="1",
 ) -> None:  # fmt: skip
     values = np.random.default_rng(0).integers(-100, 100, size=size[::-1]).astype(np.int16)
     image = sitk.GetImageFromArray(values)
@@ -27,12 +29,17 @@ def write_slice(
     tags = {"0008|0060": "CT", "0010|0010": "SECRET^NAME", "0008|103e": "SECRET PROTOCOL", "0020|000e": series,
             "0020|000d": "1.2.3.4", "0020|0037": "\\".join(f"{x:.6f}" for x in orientation)}  # fmt: skip
     tags["0020|0032"] = "\\".join(f"{x:.3f}" for x in position)
+    tags |= {"0028|1052": "0", "0028|1053": "1"}
     for key, value in tags.items():
         image.SetMetaData(key, value)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     writer.SetFileName(str(folder / name))
     writer.Execute(image)
+    content, tag = (folder / name).read_bytes(), b"\x28\x00\x53\x10"
+    assert content.count(tag + b"\2\0\0\0" + b"1 ") == 1
+    new = tag + struct.pack("<I", len(slope) + len(slope) % 2) + slope.encode() + b" " * (len(slope) % 2)
+    (folder / name).write_bytes(content.replace(tag + b"\2\0\0\0" + b"1 ", new))
 
 
 def stack(folder: Path, places: list[float], shear: float = 0.0) -> None:
@@ -61,6 +68,34 @@ def test_slices_whose_names_are_no_text(tmp_path):
         write_slice(tmp_path, f"{k:03d}.dcm", (-8.0, -7.0, float(k)))
     (tmp_path / "003.dcm").rename(tmp_path / os.fsdecode(b"\xff.dcm"))
     refused(tmp_path, "slice", "\\udcff.dcm", "not UTF-8 text; rename it")
+
+
+def test_slices_with_a_rescaling_each_are_not_cut_to_whole_numbers(tmp_path):
+    slopes = ["1", *(f"0.{k}" for k in range(10, 26))]
+    for k, slope in enumerate(slopes):
+        write_slice(tmp_path, f"{k:03d}.dcm", (-8.0, -7.0, float(k)), slope=slope)
+    values = sitk.GetArrayFromImage(read_image(tmp_path))
+    assert np.allclose(values, values[:1] * np.array([float(slope) for slope in slopes])[:, None, None], atol=1e-4)
+
+
+def test_a_series_is_not_read_in_more_memory_than_it_needs(tmp_path):
+    for folder, slope, kind in (("ct", "1", sitk.sitkInt16), ("mr", "0.5", sitk.sitkFloat32)):
+        (tmp_path / folder).mkdir()
+        for k in range(17):
+            write_slice(tmp_path / folder, f"{k:03d}.dcm", (-8.0, -7.0, float(k)), slope=slope)
+        assert read_series(tmp_path / folder, "image").GetPixelID() == kind
+
+
+@pytest.mark.parametrize("cut", ["000.dcm", "008.dcm", "016.dcm"])
+def test_a_file_that_is_cut_off_is_not_passed_over(tmp_path, cut):
+    stack(tmp_path, [float(k) for k in range(17)])
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "notes.txt").write_text("a user's")
+    (tmp_path / cut).write_bytes((tmp_path / cut).read_bytes()[:-200])
+    refused(tmp_path, f"DICOM files that cannot be read ({cut})", "copy them again")
+    (tmp_path / cut).unlink()
+    if cut != "008.dcm":
+        assert read_image(tmp_path).GetSize() == (20, 18, 16)
 
 
 def test_a_file_of_many_slices(tmp_path):

@@ -27,15 +27,17 @@ class _Slice:
     spacing: tuple[float, ...]  # mm
     position: np.ndarray  # (3,) LPS mm, of the first voxel
     orientation: np.ndarray  # (2, 3) directions of a row and of a column
+    pixel: int  # SimpleITK's type of the values, after the rescaling that this slice has
 
 
-def series_files(folder: Path, role: str) -> list[str]:
-    """Return the files of the one series in a folder in the order of their slices, after a look at each of them.
+def read_series(folder: Path, role: str) -> sitk.Image:
+    """Return the one series in a folder as a volume, LPS mm, after a look at each of its files.
 
     Raises:
-        InputError: no series or several; one slice; a file of many slices, of whose places ITK says nothing; slices
-            without a place, of several sizes or directions, twice in one place, at uneven distances, or shifted against
-            each other as with a tilted gantry; a name that is no text. No message holds a patient's data.
+        InputError: no series or several; a file that is cut off; one slice; a file of many slices, of whose places ITK
+            says nothing; slices without a place, of several sizes or directions, twice in one place, at uneven
+            distances, or shifted against each other as with a tilted gantry; a name that is no text. No message holds a
+            patient's data.
         RuntimeError: ITK cannot read a file.
     """
     name = f"{role} folder {folder}"
@@ -45,6 +47,7 @@ def series_files(folder: Path, role: str) -> list[str]:
     files = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in series]
     for file in (file for found in files for file in found):
         check_name(Path(file), f"slice of the {role}")
+    _check_all_read(folder, {Path(file).name for found in files for file in found}, name)
     if len(series) > 1:
         listed = ", ".join(f"{uid} ({len(found)} files)" for uid, found in zip(series, files))
         raise InputError(f"The {name} holds {len(series)} DICOM series: {listed}; leave one in it.")
@@ -52,7 +55,26 @@ def series_files(folder: Path, role: str) -> list[str]:
     if len(slices) == 1:
         raise InputError(f"The {name} holds one slice only; copy the whole series.")
     _check_stack(slices, name)
-    return files[0]
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files[0])
+    kinds = {s.pixel for s in slices}
+    if len(kinds) > 1 or sitk.sitkFloat64 in kinds:  # all get the type of the first: whole numbers, or twice the memory
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    return reader.Execute()
+
+
+def _check_all_read(folder: Path, read: set[str], name: str) -> None:
+    """Raise InputError for DICOM files that are in no series: GDCM passes over those that are cut off."""
+    cut = []
+    for path in sorted(folder.iterdir()):
+        if path.name not in read and path.name.upper() != "DICOMDIR" and path.is_file():
+            with open(path, "rb") as file:
+                cut += [path.name] if file.read(132)[128:] == b"DICM" else []
+    if cut:
+        raise InputError(
+            f"The {name} has DICOM files that cannot be read ({_listed(cut)}): damaged or not completely copied; copy "
+            "them again, or remove them."
+        )
 
 
 def _slice(file: str, name: str) -> _Slice:
@@ -77,7 +99,8 @@ def _slice(file: str, name: str) -> _Slice:
                 f"The {name} has a slice without a {what} ({Path(file).name}); remove what is no slice from it."
             )
         numbers.append(values)
-    return _Slice(Path(file).name, reader.GetSize(), reader.GetSpacing()[:2], numbers[0], numbers[1].reshape(2, 3))
+    size, spacing, pixel = reader.GetSize(), reader.GetSpacing()[:2], reader.GetPixelID()
+    return _Slice(Path(file).name, size, spacing, numbers[0], numbers[1].reshape(2, 3), pixel)
 
 
 def _check_stack(slices: list[_Slice], name: str) -> None:

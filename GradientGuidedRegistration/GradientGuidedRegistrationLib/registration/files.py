@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..whole_files import followed, replacing, reserve
-from .dicom import series_files
+from .dicom import read_series
 from .headers import (
     check_geometry,
     check_hdf5,
@@ -260,11 +260,9 @@ def _read(path: Path, role: str) -> sitk.Image:
 
 
 def _read_dicom(folder: Path, role: str) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
     try:
-        reader.SetFileNames(series_files(folder, role))
-        return reader.Execute()
-    except RuntimeError as error:
+        return read_series(folder, role)
+    except (RuntimeError, OSError) as error:
         raise InputError(f"The {role} folder {folder} cannot be read as DICOM: {reason(error)}") from None
 
 
