@@ -9,8 +9,9 @@
 
 Own pairs: a CSV with the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training,
 validation, test), paths relative to it; or a folder with one folder a case that holds fixed.nii.gz and moving.nii.gz
-(or mr, ct) and perhaps fixed_labels and moving_labels. Fixed is the MR, moving the CT. Exit status: 0 done, 2 bad
-input, 130 interrupted (by Ctrl+C or SIGTERM; a checkpoint of the last whole step is kept).
+(or mr, ct) and perhaps fixed_labels and moving_labels, as NIfTI, NRRD or MetaImage files, or DICOM folders so named.
+Fixed is the MR, moving the CT. Exit status: 0 done, 2 bad input, 130 interrupted (by Ctrl+C or SIGTERM; a checkpoint of
+the last whole step is kept).
 """
 
 from __future__ import annotations

@@ -178,6 +178,37 @@ def test_images_of_unknown_names_are_told(tmp_path: Path) -> None:
     assert "- b: unknown ct_seg.nrrd; known are" in told and "- c: there is no moving image" in told
 
 
+def test_all_that_the_reader_takes_is_found(tmp_path: Path) -> None:
+    """Detached headers with their voxels beside them, and DICOM folders, also where a case is called as a split."""
+    files(tmp_path / "a", "fixed.mhd", "fixed.raw", "moving.nhdr", "moving.raw.gz", "moving.json")
+    files(tmp_path / "test", "mr/1", "mr/2", "ct/1.dcm", "mr_labels.mha", "ct_labels.nrrd")
+    first, second = read_cases(tmp_path)
+    assert (first.fixed.name, first.moving.name, first.fixed_labels) == ("fixed.mhd", "moving.nhdr", None)
+    assert (second.fixed, second.moving) == (tmp_path / "test" / "mr", tmp_path / "test" / "ct")
+    assert second.name == "test" and second.fixed_labels == tmp_path / "test" / "mr_labels.mha"
+
+
+def test_what_cannot_be_read_of_a_case_is_told(tmp_path: Path) -> None:
+    """A pair or its segmentations in another format would be left out without a word."""
+    files(tmp_path, *(f"{case}/{name}" for case in "ab" for name in PAIR), "b/mr_labels.mgz", "b/CT_labels.MGZ")
+    files(tmp_path, "c/fixed.mnc", "c/moving.nii", "d/mr.mnc", "d/ct.mnc", "e/SE1/1.dcm", "e/SE2/1.dcm", "f/IM1")
+    (tmp_path / "f" / "IM1").write_bytes(bytes(128) + b"DICM")
+    files(tmp_path, "notes/read.txt", "results/ct.png", "results/figures/ct.mgz", "a/mr_labels.json")
+    with pytest.raises(InputError) as error:
+        read_cases(tmp_path)
+    told = str(error.value).split("\n- ")[1:]
+    types = "known types are .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd; convert or rename it"
+    assert told == [
+        f"b: mr_labels.mgz is of a type that is not read, {types}",
+        f"b: CT_labels.MGZ is of a type that is not read, {types}",
+        f"c: fixed.mnc is of a type that is not read, {types}",
+        f"d: mr.mnc is of a type that is not read, {types}",
+        f"d: ct.mnc is of a type that is not read, {types}",
+        "e: holds DICOM files; put each series into a folder named fixed or moving (or mr, ct) in it",
+        "f: holds DICOM files; put each series into a folder named fixed or moving (or mr, ct) in it",
+    ]
+
+
 def test_the_split_of_a_training_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = files(tmp_path / "of, ü", *(f"{case}/{name}" for case in map(str, range(20)) for name in PAIR))
     files(data, "3/fixed_labels.nii", "3/moving_labels.nii")

@@ -15,13 +15,15 @@ from ..errors import InputError, all_wrong
 COLUMNS = ("fixed", "moving")
 OPTIONAL_COLUMNS = ("fixed_labels", "moving_labels", "split", "name")
 SPLITS = ("training", "validation", "test")
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")  # what `registration.files` reads
+_NO_VOLUMES = (".json", ".txt", ".csv", ".png", ".jpg", ".pdf")  # of whatever name
 _ROLES = {
     "fixed_labels": ("fixed_labels", "fixed_segmentation", "mr_labels"),
     "moving_labels": ("moving_labels", "moving_segmentation", "ct_labels"),
     "fixed": ("fixed", "fixed_mr", "mr"),
     "moving": ("moving", "moving_ct", "ct"),
 }
+_NAMES = tuple(name for names in _ROLES.values() for name in names)
 _OF_PHANTOMS = ("truth",)  # what phantom.py writes beside a pair
 
 
@@ -47,8 +49,9 @@ def read_cases(data: Path) -> list[CaseFiles]:
     A CSV has the columns fixed, moving and, if wanted, fixed_labels, moving_labels, split (training, validation, test)
     and name; paths are relative to the CSV. A folder has a folder for each case with files named fixed.* and moving.*
     (or mr.*, ct.*, fixed_mr.*, moving_ct.*) and perhaps fixed_labels.* and moving_labels.*, of type .nii.gz, .nii,
-    .nrrd or .mha; cases may be sorted into folders training, validation and test, then all of them. Images of other
-    names are refused. Without a split, one case in five is for validation, but never all.
+    .nrrd, .nhdr, .mha or .mhd, or DICOM folders of these names; cases may be sorted into folders training, validation
+    and test, then all of them. Images of other names, and files of these names in other types, are refused. Without a
+    split, one case in five is for validation, but never all.
 
     Raises:
         InputError: all that is wrong, one line each; a pair that is listed twice, or two that have one name.
@@ -125,10 +128,10 @@ def _from_csv(path: Path) -> tuple[list[CaseFiles], list[str]]:
 
 def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
     folder = Path(os.path.abspath(folder))
-    splits = [folder / split for split in SPLITS if _folders(folder / split) and not _images(folder / split)]
+    splits = [folder / split for split in SPLITS if _folders(folder / split) and not _volumes(folder / split)]
     cases, wrong = [], []
     for other in _folders(folder) if splits else []:
-        if other not in splits and (_images(other) or any(map(_images, _folders(other)))):
+        if other not in splits and (_volumes(other) or any(map(_volumes, _folders(other)))):
             wrong.append(f"{other.name}: lies beside {', '.join(s.name for s in splits)}; move it into one of these")
     for place in splits or [folder]:
         split = place.name if splits else ""
@@ -144,38 +147,78 @@ def _from_folder(folder: Path) -> tuple[list[CaseFiles], list[str]]:
 
 
 def _files_of_case(case: Path, where: str) -> tuple[dict[str, Path], list[str]]:
-    """The files of a case folder by role, and what is wrong with them. A folder without images is none."""
-    images = _images(case)
-    if not images:
-        deeper = [folder.name for folder in _folders(case) if _images(folder)]
-        if deeper:
-            return {}, [f"{where}: holds images in folders only ({', '.join(deeper)[:200]}); put them into it"]
-        return {}, []
+    """The files of a case folder by role, and what is wrong with them. A folder of other things is none."""
+    volumes = _volumes(case)
     files, wrong = {}, []
     for role, names in _ROLES.items():
-        found = [name for name in images if name in _file_names(names)]
+        found = [name for name in volumes if name in _file_names(names)]
         if len(found) > 1:
             wrong.append(f"{where}: several files for {role}: {', '.join(found)}")
         if found:
             files[role] = case / found[0]
+    unread = [name for role, names in _ROLES.items() if role not in files for name in _of_other_types(case, names)]
+    if unread:
+        types = ", ".join(_SUFFIXES)
+        return {}, [
+            f"{where}: {name:.200} is of a type that is not read, known types are {types}; convert or rename it"
+            for name in unread
+        ]
+    if not volumes:
+        return {}, _deeper(case, where)
     if not files:
-        return {}, [f"{where}: no file is named fixed.* or moving.*; found: {', '.join(images)[:200]}"]
-    known = [name for names in _ROLES.values() for name in names]
-    unknown = [name for name in images if name not in _file_names([*known, *_OF_PHANTOMS])]
+        return {}, [f"{where}: no file is named fixed.* or moving.*; found: {', '.join(volumes)[:200]}"]
+    unknown = [name for name in volumes if name not in _file_names([*_NAMES, *_OF_PHANTOMS])]
     if unknown:
-        what = f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}"
+        what = f"unknown {', '.join(unknown)[:200]}; known are {', '.join(_NAMES)}"
         wrong.append(f"{where}: {what}: rename or remove them, or list the pairs in a CSV")
     return files, wrong + _incomplete(where, files)
 
 
+def _deeper(case: Path, where: str) -> list[str]:
+    """What is wrong with a folder without volumes: nothing, unless it is a case that was put in another way."""
+    deeper = [folder.name for folder in _folders(case) if _volumes(folder)]
+    if deeper:
+        return [f"{where}: holds images in folders only ({', '.join(deeper)[:200]}); put them into it"]
+    if any(map(_holds_dicom, [case, *_folders(case)])):
+        return [f"{where}: holds DICOM files; put each series into a folder named fixed or moving (or mr, ct) in it"]
+    return []
+
+
 def _file_names(names: Iterable[str]) -> set[str]:
-    return {name + end for name in names for end in _SUFFIXES}
+    return {name + end for name in names for end in ("", *_SUFFIXES)}
+
+
+def _of_other_types(case: Path, names: Iterable[str]) -> list[str]:
+    """The files of a case that have one of these names but for their type, and the case of their letters."""
+    others = (name for name in _files(case) if not name.lower().endswith((*_SUFFIXES, *_NO_VOLUMES)))
+    return [name for name in others if name.split(".")[0].lower() in names]
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether the first file in a folder is one of DICOM."""
+    first = next((folder / name for name in _files(folder)), folder)
+    if not first.is_file() or first.suffix.lower() in (".dcm", ".ima"):
+        return first.is_file()
+    try:
+        with open(first, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _volumes(folder: Path) -> list[str]:
+    """Names of the image files in a folder, and of its folders that should each be a DICOM series."""
+    series = [f.name for f in _folders(folder) if f.name in _NAMES and _files(f) and not _images(f)]
+    return sorted([*_images(folder), *series])
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.is_dir() and p.name[0] != ".")
 
 
 def _images(folder: Path) -> list[str]:
     """Names of the image files in a folder."""
-    files = (p.name for p in folder.iterdir() if not p.is_dir())
-    return sorted(name for name in files if name[0] != "." and name.lower().endswith(_SUFFIXES))
+    return [name for name in _files(folder) if name.lower().endswith(_SUFFIXES)]
 
 
 def _folders(folder: Path) -> list[Path]:
