@@ -112,6 +112,19 @@ def test_pair_is_aligned_first_where_that_is_wanted(folder: Path, tmp_path: Path
     assert overlap(initialization) > 0.6 > 0.3 > overlap("none")
 
 
+def test_voxels_that_lie_beside_their_header_are_read_again_when_they_change(folder: Path, tmp_path: Path) -> None:
+    case = tmp_path / "data" / "case0"
+    case.mkdir(parents=True)
+    for name in ("fixed", "moving"):
+        sitk.WriteImage(sitk.ReadImage(str(folder / "case0" / f"{name}.nii.gz")), str(case / f"{name}.mhd"))
+    first = source(tmp_path / "data", tmp_path / "cache").training_case(0, Draws(0))
+    voxels = np.fromfile(case / "fixed.raw", np.float32)
+    voxels[::2] = voxels.max()
+    voxels.tofile(case / "fixed.raw")
+    second = source(tmp_path / "data", tmp_path / "cache").training_case(0, Draws(0))
+    assert not torch.equal(first.fixed, second.fixed)
+
+
 def test_each_epoch_sees_every_case_once(folder: Path, tmp_path: Path) -> None:
     files = source(folder, tmp_path)
     files.training = files.training + files.validation if len(files.training) == 1 else files.training

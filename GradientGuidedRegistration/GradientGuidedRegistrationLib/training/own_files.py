@@ -131,7 +131,9 @@ def _check_sums(path: Path) -> list[int]:
 
 
 def _newest(path: Path) -> int:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    """When a file was last changed; of a series, and of a header with its voxels beside it, when anything there was."""
+    folder = path.parent if path.suffix.lower() in (".mhd", ".nhdr") else path
+    files = sorted(folder.iterdir()) if folder.is_dir() else [path]
     return max((file.stat().st_mtime_ns for file in files), default=0)
 
 
