@@ -103,6 +103,12 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         for name, path in request.inputs().items()
         if name.endswith(("segmentation", "mask"))
     }
+    for name, image in (("fixed", fixed), ("moving", moving)):
+        if f"{name}_segmentation" in labels:
+            from .evaluation import check_covers
+
+            path = getattr(request, f"{name}_segmentation")
+            check_covers(labels[f"{name}_segmentation"], image, f"{name} segmentation {path}")
     initial = None
     if request.initial_transform is not None:
         initial = read_transform(request.initial_transform, "initial transform")

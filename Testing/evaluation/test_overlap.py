@@ -9,7 +9,13 @@ import pytest
 import SimpleITK as sitk
 
 from GradientGuidedRegistrationLib.errors import InputError
-from GradientGuidedRegistrationLib.evaluation import label_metrics, labels_on_grid, mask_metrics, mean_metrics
+from GradientGuidedRegistrationLib.evaluation import (
+    check_covers,
+    label_metrics,
+    labels_on_grid,
+    mask_metrics,
+    mean_metrics,
+)
 from GradientGuidedRegistrationLib.evaluation.nearest import NearestCells
 from GradientGuidedRegistrationLib.evaluation.surface import Surface, element_areas, surface_distances
 
@@ -253,3 +259,19 @@ def test_nearest_cells_are_exact_or_left_open(most_pairs):
         assert known.all() if most_pairs is None else not known.any()
     near = NearestCells(shape, targets, spacing).squared_distances(queries, farthest_mm=5.0)
     assert np.isfinite(near[expected <= 25.0]).all() and np.isinf(near[expected > 60.0]).all()
+
+
+@pytest.mark.parametrize("turn", [1.0, -1.0])
+def test_labels_that_touch_the_corner_of_their_image_belong_to_it(turn):
+    """Their grid lies beside the image but for one voxel; a label beside that one is another image's."""
+    reference = image(np.zeros((10, 10, 10), np.uint8), (2.0, 2.0, 2.0))
+    reference.SetDirection((turn, 0, 0, 0, turn, 0, 0, 0, 1))
+    labels = image(np.zeros((10, 10, 10), np.uint8))
+    labels.SetOrigin(tuple(turn * 18.0 + (0.0 if turn > 0 else -9.0) for _ in range(2)) + (18.0,))
+    inside = labels.TransformPhysicalPointToIndex((turn * 18.0, turn * 18.0, 18.0))
+    labels[inside] = 3
+    check_covers(labels, reference, "segmentation")
+    labels[inside] = 0
+    labels[[5, 5, 5]] = 3
+    with pytest.raises(InputError, match="The segmentation covers nothing of its image"):
+        check_covers(labels, reference, "segmentation")

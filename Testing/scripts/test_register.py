@@ -340,6 +340,19 @@ def test_an_interruption_while_writing_says_what_is_there(register_main, capsys,
     assert capsys.readouterr().err == f"interrupted; written: {tmp_path / 't.h5'}\n"
 
 
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+def test_a_segmentation_of_another_image_is_refused(register_main, capsys, case, tmp_path, which):
+    labels = sitk.ReadImage(str(case / f"{which}_labels.nii.gz"))
+    away = sitk.Image(labels)
+    away.SetOrigin((5000.0, 0.0, 0.0))
+    for number, image in enumerate((away, labels * 0)):
+        path = tmp_path / f"{number}.nrrd"
+        sitk.WriteImage(image, str(path))
+        command = [*pair(case), *FAST, f"--{which}-segmentation", str(path), "--metrics", str(tmp_path / "m.json")]
+        refused(register_main, capsys, command, f"{which} segmentation", str(path), "covers nothing of its image")
+    assert not (tmp_path / "m.json").exists()
+
+
 def test_files_that_no_report_has_written_are_not_replaced(register_main, capsys, case, tmp_path):
     (tmp_path / "report.html").write_text("a user's")
     command = [*pair(case), *FAST, "--transform", str(tmp_path / "t.h5"), "--report", str(tmp_path)]

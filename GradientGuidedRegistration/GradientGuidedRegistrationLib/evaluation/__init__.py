@@ -10,11 +10,12 @@ from .boundary import WorstBoundary, worst_boundary
 from .field import displacement_statistics, field_metrics, jacobian_determinant
 from .landmarks import target_registration_error
 from .overlap import label_metrics, label_volumes, labels_on_grid, mask_metrics, mean_metrics
-from .registered import compare_registered, field_transform, seen_part, warp_labels
+from .registered import check_covers, compare_registered, field_transform, seen_part, warp_labels
 from .tables import compare_labels, csv_of, label_values, rows_of
 
 __all__ = [
     "WorstBoundary",
+    "check_covers",
     "compare_labels",
     "compare_registered",
     "csv_of",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
 from .field import displacement_statistics
 from .overlap import integer_labels, label_boxes, labels_on_grid
 from .tables import compare_labels
@@ -40,6 +41,18 @@ def compare_registered(
     transform = field_transform(field)
     warped = warp_labels(moving_labels, fixed_labels, field, transform)
     return compare_labels(fixed_labels, moving_labels, warped, names, seen_part(moving, field, transform))
+
+
+def check_covers(labels: sitk.Image, image: sitk.Image, name: str) -> None:
+    """Raise InputError when labels (3-D, whole numbers) have nothing in the image that they belong to."""
+    box = label_boxes(labels != 0).get(1)
+    if box is not None:
+        z, y, x = box
+        part = labels[x, y, z]
+        inside = sitk.GetArrayFromImage(seen_part(image, part)) > 0
+        if (sitk.GetArrayViewFromImage(part)[inside] != 0).any():
+            return
+    raise InputError(f"The {name} covers nothing of its image; check that it belongs to it.")
 
 
 def seen_part(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform | None = None) -> sitk.Image:
