@@ -136,8 +136,10 @@ def read_names(path: Path) -> dict[int, str]:
         InputError: when it is no such file.
     """
     try:
-        names = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        return {int(label): str(name) for label, name in names.items()}
+        texts = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        names = {int(label): str(name) for label, name in texts.items()}
+        "".join(names.values()).encode("utf-8")  # JSON may have half a letter, which nothing can write
+        return names
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None
 

@@ -29,7 +29,7 @@ FILES = {
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", required=True, type=Path, help="folder for the files; made if needed")
+    parser.add_argument("--output", required=True, type=_folder, help="folder for the files; made if needed")
     parser.add_argument("--seed", type=int, default=0, help="number of the pair; the same number gives the same pair")
     parser.add_argument(
         "--size", type=int, nargs=3, default=(128, 144, 144), metavar=("X", "Y", "Z"), help="voxels along x, y, z"
@@ -50,6 +50,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give the name of a folder")
+    return Path(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Generate one pair and write it; returns the exit status."""
     options = parse_arguments(arguments)
@@ -60,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Generate the pair and write it."""
+    from GradientGuidedRegistrationLib.errors import InputError, is_memory_error
     from GradientGuidedRegistrationLib.registration.device import pick_device
     from GradientGuidedRegistrationLib.registration.files import check_output, write_image
     from GradientGuidedRegistrationLib.training.phantom import phantom_images
@@ -67,17 +74,23 @@ def generate(options: argparse.Namespace) -> int:
 
     device = pick_device(options.device)
     check_output(options.output / "labels.json", "file")
-    images = phantom_images(
-        options.seed,
-        tuple(options.size[::-1]),
-        options.spacing,
-        options.kind,
-        device,
-        geometry=options.geometry,
-        strength=options.strength,
-        sequence=options.sequence,
-        phase=options.phase,
-    )
+    try:
+        images = phantom_images(
+            options.seed,
+            tuple(options.size[::-1]),
+            options.spacing,
+            options.kind,
+            device,
+            geometry=options.geometry,
+            strength=options.strength,
+            sequence=options.sequence,
+            phase=options.phase,
+        )
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        size = " x ".join(map(str, options.size))
+        raise InputError(f"A pair of {size} voxels does not fit into the memory; give a smaller --size.") from None
     names = {str(value): name for value, name in images["label_names"].items()}
     written: list[str] = []
     try:

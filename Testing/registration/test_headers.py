@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,3 +167,32 @@ def test_four_dimensions_of_which_one_is_a_list_of_one(nrrd: Callable[..., Path]
     image = read(path)
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(RAW))
     assert image.GetSpacing() == (1, 1, 1)
+
+
+def test_a_metaimage_that_says_local_in_other_letters(tmp_path: Path) -> None:
+    sitk.WriteImage(RAW, str(tmp_path / "a.mha"), useCompression=False)
+    content = (tmp_path / "a.mha").read_bytes()
+    for word in (b"Local", b"local"):
+        (tmp_path / "a.mha").write_bytes(content.replace(b"ElementDataFile = LOCAL", b"ElementDataFile = " + word))
+        assert np.array_equal(sitk.GetArrayFromImage(read_image(tmp_path / "a.mha")), sitk.GetArrayFromImage(RAW))
+    (tmp_path / "a.mha").write_bytes(content.replace(b"= LOCAL", b"= localhost"))
+    with pytest.raises(InputError, match="refers to another file"):
+        read_image(tmp_path / "a.mha")
+
+
+def test_an_ending_in_capitals_that_itk_does_not_know(tmp_path: Path) -> None:
+    sitk.WriteImage(RAW, str(tmp_path / "a.mha"))
+    (tmp_path / "a.mha").rename(tmp_path / "A.MHA")
+    with pytest.raises(InputError, match=r"A\.MHA is not known by its ending in capitals; rename it to A\.mha"):
+        read_image(tmp_path / "A.MHA")
+
+
+def test_nifti_2_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = bytearray(544)
+    struct.pack_into("<i8s2h8q", header, 0, 540, b"n+2\0\r\n\x1a\n", 2, 8, 3, 16, 16, 16, 1, 1, 1, 1)
+    struct.pack_into("<8dq", header, 104, 1, 1, 1, 1, 0, 0, 0, 0, 544)
+    for name, content in (("a.nii", bytes(header) + bytes(16**3)), ("a.nii.gz", gzip.compress(header + bytes(16**3)))):
+        (tmp_path / name).write_bytes(content)
+        monkeypatch.setattr(sitk.ImageFileReader, "GetImageIOFromFileName", lambda *_: "")  # as by most versions of ITK
+        with pytest.raises(InputError, match="is NIfTI-2, which is not read; save it as NIfTI-1"):
+            read_image(tmp_path / name)

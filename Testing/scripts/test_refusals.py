@@ -45,6 +45,7 @@ def main_of(script: Path) -> Any:
     ([*PHANTOM, "--seed", "-1"], "seed is -1"),
     ([*PHANTOM, "--sequence", "dwi"], "t1-contrast"),
     ([*PHANTOM, "--phase", "late"], "arterial"),
+    ([*PHANTOM[:1], "--size", *["100000"] * 3], "100000 x 100000 voxels does not fit into the memory"),
 ])  # fmt: skip
 def test_refused_in_one_line_and_nothing_is_written(
     _host: Any, scripts: Path, tmp_path: Path, monkeypatch: Any, capsys: Any, command: list[str], words: str
@@ -64,3 +65,11 @@ def test_each_script_offers_the_same_alignments(_host: Any, scripts: Path, capsy
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert all(choice in told for choice in ("none", "rigid", "affine"))
+
+
+def test_a_phantom_needs_the_name_of_a_folder(_host: Any, scripts: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """The empty path is the folder in which one is."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main_of(scripts / "phantom.py")(["--output", "", *PHANTOM[1:]])
+    assert ended.value.code == 2 and list(tmp_path.iterdir()) == []

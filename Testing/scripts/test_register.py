@@ -340,6 +340,12 @@ def test_an_interruption_while_writing_says_what_is_there(register_main, capsys,
     assert capsys.readouterr().err == f"interrupted; written: {tmp_path / 't.h5'}\n"
 
 
+def test_label_names_that_cannot_be_written(register_main, capsys, case, tmp_path):
+    (tmp_path / "names.json").write_text('{"1": "\\ud800"}')
+    command = [*pair(case), *FAST, "--label-names", str(tmp_path / "names.json"), "--metrics", str(tmp_path / "m.json")]
+    refused(register_main, capsys, command, "names.json cannot be read", "give a JSON object of names")
+
+
 @pytest.mark.parametrize("which", ["fixed", "moving"])
 def test_a_segmentation_of_another_image_is_refused(register_main, capsys, case, tmp_path, which):
     labels = sitk.ReadImage(str(case / f"{which}_labels.nii.gz"))

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .nifti import is_gzip
+from .nifti import is_gzip, is_nifti_2
 
 _TEXT_HEADER = 1 << 20  # bytes; that of a segmentation with a hundred segments has a tenth of it
 _LONGEST_LINE = 1000  # ITK's reader of NRRD ends in a crash where it quotes a longer one as wrong
@@ -20,7 +20,7 @@ _FREE_LINE = re.compile(rb"#|(?:(?!: ).)*:=|content: ", re.IGNORECASE)  # in the
 _MOST_COMPRESSION = 1100  # deflate reaches 1032:1 on constant data
 _REFERENCE = {
     ".nrrd": re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE),
-    ".mha": re.compile(rb"^\s*ElementDataFile\s*=\s*(?!\s|LOCAL\s*$)", re.MULTILINE),
+    ".mha": re.compile(rb"^\s*ElementDataFile\s*=\s*(?!\s|(?i:LOCAL)\s*$)", re.MULTILINE),
 }
 _DATA_FILE = {
     ".nhdr": re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE),
@@ -88,6 +88,10 @@ def check_header(path: Path, role: str) -> None:
         )
     if suffix == ".nii" and is_gzip(path):
         raise InputError(f"The {role} {path} is compressed; rename it to {path.name}.gz.")
+    if not kind and is_nifti_2(path):
+        raise InputError(f"The {role} {path} is NIfTI-2, which is not read; save it as NIfTI-1 or NRRD.")
+    if not kind and path.suffix != suffix and suffix in (*_REFERENCE, *_DATA_FILE):
+        raise InputError(f"The {role} {path} is not known by its ending in capitals; rename it to {path.stem}{suffix}.")
     if kind not in _IMAGE_IOS or path.name.lower().endswith(_PAIRED):
         raise InputError(
             f"The {role} {path} is no image file that can be read; give NIfTI (.nii, .nii.gz), NRRD or MetaImage."

@@ -68,6 +68,15 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
+def is_nifti_2(path: Path) -> bool:
+    """Say whether a file, compressed or not, begins as NIfTI-2 does; not every ITK reads that."""
+    try:
+        with gzip.open(path, "rb") if is_gzip(path) else open(path, "rb") as file:
+            return file.read(8)[4:7] == b"n+2"
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def _layout(header: bytes) -> tuple[int, int, np.dtype | None] | None:
     """Return where the voxels begin and end and their type if it is one of floats; None for no single-file header."""
     if len(header) < 348:
