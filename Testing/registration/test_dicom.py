@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import sys
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_a_file_that_is_cut_off_is_not_passed_over(tmp_path, cut):
     (tmp_path / cut).unlink()
     if cut != "008.dcm":
         assert read_image(tmp_path).GetSize() == (20, 18, 16)
+
+
+def test_what_is_no_slice_may_lie_beside_them(tmp_path):
+    stack(tmp_path, [float(k) for k in range(17)])
+    content = (tmp_path / "008.dcm").read_bytes()[:-200]
+    kind = re.search(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1[.0-9]+", content)[0]
+    (tmp_path / "report.dcm").write_bytes(content.replace(kind, b"9" * len(kind)))
+    assert read_image(tmp_path).GetSize() == (20, 18, 17)
+    (tmp_path / "report.dcm").write_bytes(content)
+    refused(tmp_path, "(report.dcm)")
 
 
 def test_a_file_of_many_slices(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..errors import InputError
 from .headers import check_name
 
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_CLASS = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL)  # media storage SOP class UID
+_START = 1024  # bytes
 _SAME_DIRECTION = 1e-3  # of direction cosines
 _SAME_PLACE = 0.01  # of the usual distance of slices
 _EVEN, _EVEN_MM = 0.2, 0.06  # of the same, and at least so much: positions are rounded in files
@@ -64,17 +67,25 @@ def read_series(folder: Path, role: str) -> sitk.Image:
 
 
 def _check_all_read(folder: Path, read: set[str], name: str) -> None:
-    """Raise InputError for DICOM files that are in no series: GDCM passes over those that are cut off."""
-    cut = []
-    for path in sorted(folder.iterdir()):
-        if path.name not in read and path.name.upper() != "DICOMDIR" and path.is_file():
-            with open(path, "rb") as file:
-                cut += [path.name] if file.read(132)[128:] == b"DICM" else []
+    """Raise InputError for files of the kind of those in a series that are in none: GDCM passes over what is cut off.
+
+    It passes over reports and presentation states as well, which may lie beside the slices.
+    """
+    kinds = {_kind(folder / file) for file in read} - {None}
+    cut = [path.name for path in sorted(folder.iterdir())
+           if path.name not in read and path.is_file() and _kind(path) in kinds]  # fmt: skip
     if cut:
         raise InputError(
             f"The {name} has DICOM files that cannot be read ({_listed(cut)}): damaged or not completely copied; copy "
             "them again, or remove them."
         )
+
+
+def _kind(path: Path) -> bytes | None:
+    """The class of what a DICOM file holds, from the first of its bytes; None where they say nothing."""
+    with open(path, "rb") as file:
+        found = _CLASS.search(file.read(_START))
+    return found[1] if found else None
 
 
 def _slice(file: str, name: str) -> _Slice:
