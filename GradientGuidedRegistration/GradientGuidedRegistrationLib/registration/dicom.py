@@ -71,9 +71,11 @@ def _check_all_read(folder: Path, read: set[str], name: str) -> None:
 
     It passes over reports and presentation states as well, which may lie beside the slices.
     """
+    others = [path for path in sorted(folder.iterdir()) if path.name not in read and path.is_file()]
+    if not others:
+        return
     kinds = {_kind(folder / file) for file in read} - {None}
-    cut = [path.name for path in sorted(folder.iterdir())
-           if path.name not in read and path.is_file() and _kind(path) in kinds]  # fmt: skip
+    cut = [path.name for path in others if _kind(path) in kinds]
     if cut:
         raise InputError(
             f"The {name} has DICOM files that cannot be read ({_listed(cut)}): damaged or not completely copied; copy "

@@ -33,22 +33,21 @@ GROUPS = {
 }
 STS_CASES = ("STS_010", "STS_023", "STS_047")
 _FIRST_SEED = {"common": 100, "scanner": 200, "other": 300, "sliding": 400}
+_WARPS = {
+    "mild": argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0),
+    "strong": argparse.Namespace(amplitude=16.0, width=22.0, degrees=10.0, millimetres=25.0),
+}
 _OTHERS = {"other": other_phantom, "sliding": sliding_phantom}
 _NAMES = {
     "sts": STS_CASES,
     "rendered": tuple(f"{patient}-{SEQUENCES[(number + start) % 3]}-{strength}" for start, strength in
-                      enumerate(("mild", "strong")) for number, patient in enumerate(STS_CASES)),
+                      enumerate(_WARPS) for number, patient in enumerate(STS_CASES)),
 }  # fmt: skip
 PATIENTS = tuple(_NAMES)  # groups that need them
 _DICE_BEFORE = (0.75, 0.85)
 _POINTS = 2000
-_PEERS_WINDOW_HU = {
-    **dict.fromkeys(("common", "scanner", "other", "sliding"), (-1000.0, 1000.0)),
-    **dict.fromkeys(PATIENTS, CT_WINDOW_HU),
-}
+_PHANTOMS_WINDOW_HU = (-1000.0, 1000.0)  # for the peers
 _GRID_MM = {"common": 1.0, "scanner": 1.3, "other": 1.0, "sliding": 1.0, "sts": 2.0, "rendered": 2.0}
-_WARP = argparse.Namespace(amplitude=10.0, width=30.0, degrees=10.0, millimetres=25.0)
-_STRONG_WARP = argparse.Namespace(amplitude=16.0, width=22.0, degrees=10.0, millimetres=25.0)
 SCORED = {LABELS.index(organ): organ for organ in ORGANS}
 
 
@@ -131,7 +130,7 @@ def body_points(labels: sitk.Image, count: int) -> np.ndarray:
 def sts_pair(name: str, warp: int, data: Path | None) -> Pair:
     """A pair of patients with warp number `warp`."""
     fixed, ct = _scans(name, data)
-    moving, truth = spoiled(ct, _WARP, seed=warp)
+    moving, truth = spoiled(ct, _WARPS["mild"], seed=warp)
     points = tissue_points(fixed, _POINTS)
     aligned = moved(truth, moved(_as_scanned(fixed, ct), points))
     return Pair(fixed, moving, points, moved(truth, points), aligned_targets=aligned, scanned=ct, spoiling=truth)
@@ -141,7 +140,7 @@ def _rendered_pair(name: str, number: int, data: Path | None) -> Pair:
     patient, sequence, strength = name.split("-")
     scan, ct = _scans(patient, data)
     fixed = Grid.of(scan).resample(rendered_mr(ct, sequence, number))
-    moving, truth = spoiled(ct, _STRONG_WARP if strength == "strong" else _WARP, seed=40 + number)
+    moving, truth = spoiled(ct, _WARPS[strength], seed=40 + number)
     points = tissue_points(fixed, _POINTS)
     return Pair(fixed, moving, points, moved(truth, points))
 
@@ -191,5 +190,6 @@ def _write_images(fixed: sitk.Image, moving: sitk.Image, group: str, folder: Cas
     folder.write("grid", grid.image(np.zeros(grid.shape, np.uint8)))
     folder.write("fixed", fixed)
     folder.write("moving", moving)
-    folder.write("clipped", sitk.Clamp(moving, sitk.sitkFloat32, *_PEERS_WINDOW_HU[group]))
+    window = CT_WINDOW_HU if group in PATIENTS else _PHANTOMS_WINDOW_HU
+    folder.write("clipped", sitk.Clamp(moving, sitk.sitkFloat32, *window))
     folder.write("valid", normalize(fixed).valid)

@@ -64,8 +64,7 @@ def sliding_phantom(seed: int) -> OtherPhantom:
     At the wall the displacement jumps; head- and footwards the gliding fades away. A smooth warp of 4 mm comes on top.
     """
     random = np.random.default_rng(seed)
-    outline = ndimage.gaussian_filter(random.normal(size=SHAPE[1:]), _OUTLINE)
-    outline /= outline.std()
+    outline = unit_noise(random, SHAPE[1:], _OUTLINE)
     body = _body(random, outline)
     z, y, _ = _places()
     glides = (_radius(outline) < _CAVITY_RADIUS) & (y < _BACK - _BEFORE_SPINE)
@@ -131,6 +130,12 @@ def _body(random: np.random.Generator, outline: np.ndarray) -> np.ndarray:
     branches = (np.abs(_noise(random, 5)) < 0.22) & (np.abs(_noise(random, 5)) < 0.22)
     tissues[(tissues == _LIVER) & branches] = _VESSELS
     return tissues
+
+
+def unit_noise(random: np.random.Generator, shape: tuple[int, ...], width: float | np.ndarray) -> np.ndarray:
+    """Return smooth noise of a shape, standard deviation 1 and a mean near 0; `width` of the Gaussian in voxels."""
+    values = ndimage.gaussian_filter(random.normal(size=shape), width)
+    return values / values.std()
 
 
 def _noise(random: np.random.Generator, width: float) -> np.ndarray:

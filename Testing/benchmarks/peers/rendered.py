@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from other_phantoms import unit_noise
 from scipy import ndimage
 
 # signal of a pulse sequence at Hounsfield units: air, skin's border, fat, fat with fibres, water, muscle, muscle with
@@ -35,8 +36,7 @@ def rendered_mr(ct: sitk.Image, sequence: str, seed: int) -> sitk.Image:
     spacing = np.array(ct.GetSpacing())[::-1]
 
     def noise(width_mm: float) -> np.ndarray:
-        smooth = ndimage.gaussian_filter(random.normal(size=values.shape), width_mm / spacing)
-        return smooth / smooth.std()
+        return unit_noise(random, values.shape, width_mm / spacing)
 
     signal = np.interp(values, _HOUNSFIELD, _SIGNAL[sequence]) * _body(values) * (1 + _TEXTURE * noise(_TEXTURE_MM))
     signal = _LOUDEST * ndimage.gaussian_filter(signal, _BLUR_MM / spacing) * np.exp(_BIAS * noise(_BIAS_MM))
