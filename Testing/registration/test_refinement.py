@@ -1,127 +1,44 @@
-"""Sampling, splines, and the refinement itself, against references and known warps."""
+"""The refinement, its starts, rounds and measures, against references and known warps."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.interpolate
 import scipy.stats
+import SimpleITK as sitk
 import torch
+from known_pairs import error, random, smooth_warp, structures
 
+from GradientGuidedRegistrationLib.evaluation import field_transform
 from GradientGuidedRegistrationLib.model import gradient_magnitude, jacobian_determinant, mind_ssc, shrunk, warp
-from GradientGuidedRegistrationLib.registration import refinement, smoothness
+from GradientGuidedRegistrationLib.registration import Settings, problem, refinement, register, smoothness
 from GradientGuidedRegistrationLib.registration.descriptors import GRADIENT_WEIGHT, Descriptors
 from GradientGuidedRegistrationLib.registration.joint import JointHistogram
-from GradientGuidedRegistrationLib.registration.refinement import (
-    FURTHER_STAGES,
-    STAGES,
-    hold,
-    refine,
-    refine_from_two,
-)
-from GradientGuidedRegistrationLib.registration.sampling import Sampler
-from GradientGuidedRegistrationLib.registration.velocity import Lattice, interpolate, smoothing_matrix, spline_matrix
+from GradientGuidedRegistrationLib.registration.problem import hold
+from GradientGuidedRegistrationLib.registration.refinement import FAR_STAGES, FURTHER_STAGES, STAGES, refine
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_sampler_agrees_with_the_spatial_transformer():
-    volume, displacement = random(1, 5, 7, 8, 9), random(1, 3, 7, 8, 9, seed=1) * 12 - 6  # well past the border
-    axes = [torch.arange(n) for n in (7, 8, 9)]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1).T + displacement[0].flatten(1).T
-    expected = warp(volume, displacement)[0].flatten(1).T
-    assert torch.allclose(Sampler(volume)(points), expected, atol=1e-5)
-
-
-def test_sampler_derivative():
-    sampler = Sampler(random(1, 3, 5, 6, 7).double())
-    points = (random(40, 3, seed=2) * torch.tensor([5.0, 6.0, 7.0]) - 0.5).double().requires_grad_()
-    assert torch.autograd.gradcheck(sampler, (points,))
-
-
-def test_sampler_on_an_axis_of_one_voxel():
-    values = Sampler(random(1, 2, 1, 4, 4))(torch.tensor([[0.4, 1.5, 2.0], [-3.0, 0.0, 9.0]]))
-    assert torch.isfinite(values).all()
-
-
-def test_splines_against_scipy():
-    count, positions = 9, torch.linspace(1, 7, 50)
-    coefficients = random(count, seed=3).double().numpy()
-    spline = scipy.interpolate.BSpline(np.arange(-2, count + 2), coefficients, 3)  # knots one step apart
-    expected = spline(positions.numpy())
-    assert np.allclose(spline_matrix(positions, count).numpy() @ coefficients, expected, atol=1e-5)
-
-
-def test_splines_sum_to_one_and_repeat_the_border():
-    matrix = spline_matrix(torch.linspace(0, 6, 40), 7)
-    assert torch.allclose(matrix.sum(1), torch.ones(40))
-
-
-def test_a_constant_velocity_moves_all_alike():
-    lattice = Lattice((33, 29, 41), 6)
-    displacement = lattice.displacement(torch.full((1, 3, *lattice.counts), 0.3))
-    expected = torch.tensor(lattice.steps).view(1, 3, 1, 1, 1) * 0.3
-    assert torch.allclose(displacement, expected.expand_as(displacement), atol=1e-4)
-
-
-def test_roughness_leaves_out_rotations():
-    """A rotation of the whole has none; a stretch, a bend and what a rotation carries on top have all of it."""
-    axes = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in (6, 7, 8)], indexing="ij"))
-    rotation = torch.tensor([[0.0, 0.3, -0.1], [-0.3, 0.0, 0.2], [0.1, -0.2, 0.0]])
-    turned = torch.einsum("ca,azyx->czyx", rotation, axes)[None]
-    assert smoothness.roughness(turned).abs() < 1e-6
-    bent = torch.stack([0.5 * axes[1] ** 2, 0 * axes[0], 0 * axes[0]])[None]
-    slopes = axes[1][:, :-1] + 0.5
-    expected = (slopes.square().mean() - slopes.mean() ** 2 / 2 + smoothness.BENDING) / 3
-    assert torch.allclose(smoothness.roughness(bent), expected)
-    stretched = torch.stack([0.2 * axes[0], 0 * axes[0], 0 * axes[0]])[None]
-    assert torch.allclose(smoothness.roughness(stretched), torch.tensor(0.2**2 / 3))
-    flat = turned[:, :, :2]
-    assert smoothness.roughness(flat).abs() < 1e-6  # two control points have no second difference
-    wave = smooth_warp((6, 7, 8), 1.0)
-    assert torch.allclose(smoothness.roughness(wave + turned), smoothness.roughness(wave), atol=1e-6)
-
-
-def test_much_roughness_counts_less_and_less():
-    """Up to a point all of it counts; past it the slope falls from 1 with one over the roughness, without a step."""
-    rough = torch.tensor([0.0, 0.5, 1.0, 2.0, 8.0], dtype=torch.float64, requires_grad=True)
-    counted = smoothness.eased(rough * smoothness.ROUGH) / smoothness.ROUGH
-    assert torch.allclose(counted, torch.tensor([0, 0.5, 1, 1 + math.log(2), 1 + math.log(8)], dtype=torch.float64))
-    (slope,) = torch.autograd.grad(counted.sum(), rough)
-    assert torch.allclose(slope[[0, 1, 3, 4]], torch.tensor([1, 1, 1 / 2, 1 / 8], dtype=torch.float64))
-    for stages in (refinement.STAGES, refinement.FURTHER_STAGES):  # eased earlier, pairs 38 mm apart are lost
-        assert [stage.is_eased for stage in stages] == [False] * (len(stages) - 1) + [True]
-
-
-def test_roughness_is_eased_at_the_finest_stage_only(monkeypatch):
-    """And is what is minimised there: without it the result is another."""
+def test_what_is_minimised_is_the_roughness_of_the_stage(monkeypatch):
     fixed, moving = (structures((48, 48, 48), seed) for seed in (0, 1))
     asked = []
 
-    def counted_as(rough: torch.Tensor) -> torch.Tensor:
-        asked.append(float(rough.detach()))
-        return rough * 0
+    def counted_as(velocity: torch.Tensor) -> torch.Tensor:
+        asked.append(velocity.detach())
+        return smoothness.roughness(velocity) * 0
 
-    plain = refine(Descriptors.of(fixed, moving), 5)
-    monkeypatch.setattr(refinement, "eased", counted_as)
-    assert not torch.equal(refine(Descriptors.of(fixed, moving), 5), plain)
+    plain = refine(Descriptors.of(fixed, moving), iterations=5)[0]
+    monkeypatch.setattr(refinement, "STAGES", (*STAGES[:2], replace(STAGES[2], rough=counted_as)))
+    assert not torch.equal(refine(Descriptors.of(fixed, moving), iterations=5)[0], plain)
     assert len(asked) == 5, "once an iteration of the finest stage"
 
 
-def structures(shape: tuple[int, int, int], seed: int = 0) -> torch.Tensor:
-    """A smooth image (1, 1, D, H, W) with structure everywhere."""
-    coarse = random(1, 1, *(n // 5 for n in shape), seed=seed)
-    return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)
-
-
-def smooth_warp(shape: tuple[int, int, int], amplitude: float) -> torch.Tensor:
-    axes = torch.meshgrid(*[torch.linspace(0, torch.pi, n) for n in shape], indexing="ij")
-    bump = torch.sin(axes[0]) * torch.sin(axes[1]) * torch.sin(axes[2])
-    return amplitude * torch.stack([bump, -0.5 * bump, 0.8 * bump])[None]
+def test_a_pair_may_jump_but_not_while_it_is_far_apart():
+    """What may jump early follows what lies near: pairs 38 mm apart are then lost."""
+    assert {stage.rough for stage in STAGES} == {smoothness.bounded}
+    assert smoothness.bounded not in {stage.rough for stage in (*FAR_STAGES, *FURTHER_STAGES)}
 
 
 @pytest.fixture(scope="module")
@@ -132,129 +49,186 @@ def warped_pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return 1 - warp(moving, truth), moving, truth
 
 
-def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    inner = (..., slice(5, -5), slice(5, -5), slice(5, -5))
-    return float(torch.linalg.vector_norm(found - truth, dim=1)[inner].mean())
-
-
 def test_refinement_recovers_a_known_warp_across_contrast(warped_pair):
     fixed, moving, truth = warped_pair
-    found = refine(Descriptors.of(fixed, moving), 60)
+    found, _ = refine(Descriptors.of(fixed, moving), iterations=60)
     assert error(found, truth) < 0.25 * error(torch.zeros_like(truth), truth)
     assert jacobian_determinant(found).min() > 0
 
 
 def test_refinement_of_an_identical_pair_stays_put(warped_pair):
     fixed = warped_pair[0]
-    assert refine(Descriptors.of(fixed, fixed), 30).abs().max() < 1e-6
+    assert refine(Descriptors.of(fixed, fixed))[0].abs().max() < 1e-6
 
 
 def test_refinement_is_repeatable_and_carries_nothing_over(warped_pair):
     fixed, moving, _ = warped_pair
-    first = refine(Descriptors.of(fixed, moving), 5)
-    refine(Descriptors.of(moving, fixed), 5)
-    assert torch.equal(first, refine(Descriptors.of(fixed, moving), 5))
+    first, _ = refine(Descriptors.of(fixed, moving), iterations=5)
+    refine(Descriptors.of(moving, fixed), iterations=5)
+    assert torch.equal(first, refine(Descriptors.of(fixed, moving), iterations=5)[0])
 
 
-def test_zero_iterations_move_nothing(warped_pair):
-    fixed, moving, _ = warped_pair
-    assert refine(Descriptors.of(fixed, moving), 0).abs().max() == 0
-
-
-def test_a_good_start_is_built_upon(warped_pair):
+def test_a_good_prediction_is_built_upon(warped_pair):
     fixed, moving, truth = warped_pair
-    start = 0.6 * truth
-    cold, warm = refine(Descriptors.of(fixed, moving), 4), refine(Descriptors.of(fixed, moving), 4, start=start)
-    assert error(warm, truth) < min(error(cold, truth), error(start, truth))
+    predicted = 0.6 * truth
+    cold, _ = refine(Descriptors.of(fixed, moving), iterations=4)
+    warm, is_used = refine(Descriptors.of(fixed, moving), predicted, iterations=4)
+    assert is_used and error(warm, truth) < min(error(cold, truth), error(predicted, truth))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.8])
-def test_a_start_changes_the_way_and_not_the_end(warped_pair, share):
+def test_a_prediction_changes_the_way_and_not_the_end(warped_pair, share):
     fixed, moving, truth = warped_pair
-    cold, warm = (refine(Descriptors.of(fixed, moving), 30, start=start) for start in (None, share * truth))
+    cold, warm = (refine(Descriptors.of(fixed, moving), predicted)[0] for predicted in (None, share * truth))
     assert error(warm, cold) < 0.05 * error(torch.zeros_like(truth), truth)
 
 
-def test_velocity_of_a_displacement_generates_it():
-    """Of one that a velocity on the lattice has generated, odd sizes and several voxels long."""
-    lattice = Lattice((41, 50, 38), 4)
-    noise = torch.randn(1, 3, *lattice.counts, generator=torch.Generator().manual_seed(1))
-    velocity = interpolate(noise, [smoothing_matrix(count, 6, noise) for count in lattice.counts]) * 3
-    displacement = lattice.displacement(velocity)
-    assert displacement.norm(dim=1).max() > 3
-    back = lattice.displacement(lattice.velocity_of(displacement))
-    assert (back - displacement).norm(dim=1).mean() < 0.005 * displacement.norm(dim=1).mean()
-
-
-@pytest.mark.parametrize(("of_network", "is_used", "goes_on"), [(0.98, True, 1.0), (0.995, False, 0.0)])
-def test_the_mean_of_both_starts_goes_on_if_the_networks_is_better(monkeypatch, of_network, is_used, goes_on):
-    begun = []
+@pytest.mark.parametrize(
+    ("left", "is_used", "goes_on"),
+    [
+        ((1.0, 1.05, 1.05), True, (0.0 + 1.0 + 2.0) / 3),  # of no displacement, the search, the prediction
+        ((1.2, 1.0, 1.04), True, (1.0 + 2.0) / 2),
+        ((1.2, 1.0, 1.1), False, 1.0),
+        ((1.0, 1.1, 1.1), False, 0.0),
+        ((1.2, 1.1, 1.0), True, 2.0),
+    ],
+)
+def test_the_mean_of_the_starts_that_fit_best_goes_on(monkeypatch, left, is_used, goes_on):
+    begun, shape = [], (32, 28, 36)
 
     def through(descent, stages, velocity, progress):
         begun.append((stages, float(descent.lattice.displacement(velocity).mean())))
         return velocity
 
     def dissimilarity(descent, velocity):
-        return of_network if float(velocity.mean()) > 0 else 1.0
+        return left[round(float(descent.lattice.displacement(velocity).mean()))]
 
+    monkeypatch.setattr(refinement, "searched", lambda descriptors: torch.ones(1, 3, *shape))
     monkeypatch.setattr(refinement._Descent, "through", through)
     monkeypatch.setattr(refinement._Descent, "dissimilarity", dissimilarity)
-    descriptors = Descriptors.of(*torch.rand(2, 1, 1, 32, 28, 36))
-    _, used = refine_from_two(descriptors, torch.full((1, 3, 32, 28, 36), 2.0), 8)
+    _, used = refine(Descriptors.of(*torch.rand(2, 1, 1, *shape)), torch.full((1, 3, *shape), 2.0), 8)
     assert used is is_used
-    assert [stages for stages, _ in begun] == [STAGES[:1]] * 2 + [STAGES[1:2], STAGES[2:]]
-    assert [moved for _, moved in begun] == pytest.approx([0.0, 2.0, goes_on, goes_on], abs=1e-3)
+    assert [stages for stages, _ in begun] == [STAGES[:1]] * 3 + [STAGES[1:2], STAGES[2:]]
+    assert [moved for _, moved in begun] == pytest.approx([0.0, 1.0, 2.0, goes_on, goes_on], abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("iterations", "moves", "rounds"),
     [
-        (30, [0.9], 0),  # by the finest stage, then by each further round; voxels
-        (30, [1.1, 0.4], 1),
-        (30, [1.1, 0.6, 0.4], 2),
-        (30, [5.0, 2.0, 1.0, 0.6], 3),
-        (120, [1.1, 0.4], 1),
-        (29, [5.0], 0),
+        (30, [0.9], None),  # by the finest stage, then by that of a new beginning and by each further round; voxels
+        (30, [1.1, 0.4], 0),
+        (30, [1.1, 0.6, 0.4], 1),
+        (30, [5.0, 3.0, 2.0, 2.0, 1.0, 0.6, 0.6], 5),
+        (120, [1.1, 0.6, 0.4], 1),
+        (29, [5.0], None),
     ],
 )
-def test_a_pair_that_still_moves_goes_through_further_rounds(monkeypatch, iterations, moves, rounds):
+def test_a_pair_that_still_moves_begins_anew_and_goes_through_further_rounds(monkeypatch, iterations, moves, rounds):
     ahead, begun, fractions = list(moves), [], []
+    moving = {STAGES[2:], FAR_STAGES[1:], FURTHER_STAGES}
 
     def through(descent, stages, velocity, progress):
         begun.append(stages)
         progress(1.0)
-        is_coarse = stages == STAGES[:2]
         steps = torch.tensor(descent.lattice.steps).view(1, 3, 1, 1, 1)
-        return velocity if is_coarse else velocity + ahead.pop(0) / 3**0.5 / steps
+        return velocity + ahead.pop(0) / 3**0.5 / steps if stages in moving else velocity
 
     monkeypatch.setattr(refinement._Descent, "through", through)
-    refine(Descriptors.of(*torch.rand(2, 1, 1, 50, 52, 56)), iterations, progress=fractions.append)
-    assert begun == [STAGES[:2], STAGES[2:], *[FURTHER_STAGES] * rounds] and not ahead
+    refine(Descriptors.of(*torch.rand(2, 1, 1, 50, 52, 56)), iterations=iterations, progress=fractions.append)
+    anew = [] if rounds is None else [FAR_STAGES[:1], FAR_STAGES[1:], *[FURTHER_STAGES] * rounds, STAGES[1:]]
+    assert begun == [STAGES[:1], STAGES[:1], STAGES[1:2], STAGES[2:], *anew] and not ahead
     assert fractions == sorted(fractions) and fractions[-1] == 1
 
 
-def test_further_rounds_bring_a_pair_that_is_still_on_its_way_closer(monkeypatch):
-    """After so few iterations as never to be asked for by default, on a pair that needs more of them."""
-    shape = (64, 60, 68)
-    moving, truth = structures(shape), smooth_warp(shape, 11.0)
-    descriptors = Descriptors.of(1 - warp(moving, truth), moving)
-    once = refine(descriptors, 4)
-    monkeypatch.setattr(refinement, "DEFAULT_ITERATIONS", 4)
-    found = refine(descriptors, 4)
-    assert error(found, truth) < 0.6 * error(once, truth)
+@pytest.mark.parametrize("is_nearer", [True, False])
+def test_what_is_more_similar_is_kept_where_a_pair_begins_anew(monkeypatch, warped_pair, is_nearer):
+    """Of no displacement, where the stages move nothing, and what is found anew, which knows of no prediction."""
+    fixed, moving, truth = warped_pair
+    descriptors = Descriptors.of(fixed, moving)
+    anew = refinement._Descent(descriptors, 30, 0).velocity_of(truth if is_nearer else torch.full_like(truth, 30.0))
+    monkeypatch.setattr(refinement, "_FAR", -1.0)
+    monkeypatch.setattr(refinement, "searched", lambda descriptors: torch.zeros_like(truth))
+    monkeypatch.setattr(refinement, "STAGES", tuple(replace(stage, rate=0.0) for stage in STAGES))
+    monkeypatch.setattr(refinement._Descent, "from_afar", lambda descent, progress: anew)
+    found, is_used = refine(descriptors, torch.zeros_like(truth))
+    assert is_used is not is_nearer
+    assert error(found, truth if is_nearer else torch.zeros_like(truth)) < 0.3
+
+
+@pytest.mark.parametrize("begins_anew", [True, False])
+def test_a_pair_that_lies_far_apart_is_found_anew(monkeypatch, begins_anew):
+    """Farther than a search looks; without a new beginning it is not."""
+    away = (44.0, 0.0, 0.0)
+    images = phantom_images(331, shape=(56, 72, 72), spacing=2.0)
+    moving = sitk.Image(images["moving"])
+    moving.SetOrigin(np.add(moving.GetOrigin(), away).tolist())
+    if not begins_anew:
+        monkeypatch.setattr(refinement, "_FAR", 1e6)
+    result = register(images["fixed"], moving, Settings(initialization="none", use_network=False))
+    labels = images["fixed_labels"]
+    voxels = np.argwhere(sitk.GetArrayFromImage(labels) > 0)[::97, ::-1]
+    places = [labels.TransformIndexToPhysicalPoint(voxel.tolist()) for voxel in voxels]
+    found, truth = (field_transform(field) for field in (result.field, images["field"]))
+    apart = np.array([np.subtract(found.TransformPoint(p), truth.TransformPoint(p)) for p in places]) - away
+    off = np.linalg.norm(apart, axis=1).mean()
+    assert off < 3 if begins_anew else off > 10
+
+
+def test_a_start_that_tears_the_pair_apart_is_left_out(monkeypatch, warped_pair):
+    """However similar it makes it: in noise, some displacement always fits."""
+    fixed, moving, truth = warped_pair
+    torn = truth + 9 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).sign()
+    descent = refinement._Descent(Descriptors.of(fixed, moving), 4, 0)
+    monkeypatch.setattr(refinement, "searched", lambda descriptors: truth)
+    monkeypatch.setattr(refinement._Descent, "dissimilarity", lambda descent, velocity: 1 / float(1 + velocity.square().sum()))
+    monkeypatch.setattr(refinement, "STAGES", tuple(replace(stage, rate=0.0) for stage in STAGES))
+    rough = [float(smoothness.roughness(descent.velocity_of(start))) for start in (truth, torn)]
+    assert rough[0] < refinement.TORN < rough[1]
+    assert not refine(descent.descriptors, torn, 4)[1]
+
+
+def test_what_glides_along_a_wall_does_not_drag_the_wall_along():
+    """Within four to eight voxels of it, against the smoothness that cannot jump."""
+    shape, wall = (64, 48, 80), 40
+    image = structures(shape)
+    truth = torch.zeros(1, 3, *shape)
+    truth[:, 0, ..., wall:] = 7.0
+    descriptors = Descriptors.of(1 - warp(image, truth), image)
+    found, _ = refine(descriptors)
+    descent = refinement._Descent(descriptors, 30, 0)
+    smooth = tuple(replace(stage, rough=smoothness.roughness, smoothness=1.0) for stage in STAGES)
+    dragged = descent.result(descent.through(smooth, descent.velocity_of(None), lambda fraction: None))
+    beside = (..., slice(wall - 8, wall - 4))
+    assert error(found, truth, beside) < 0.75 * error(dragged, truth, beside)
     assert jacobian_determinant(found).min() > 0
+
+
+def test_air_hardly_counts():
+    """All of the body does, and a tenth of the air, whose noise some displacement always fits."""
+    generator = torch.Generator().manual_seed(4)
+    shape = (40, 44, 48)
+    body = torch.zeros(1, 1, *shape)
+    body[..., 6:-6, 6:-6, 6:-6] = 1
+    noise = 0.02 * torch.rand(1, 1, *shape, generator=generator)
+    described = Descriptors.of(body * (0.5 + structures(shape)) + noise, body)
+    for shrink in (1, 2):
+        looked = problem.Problem(described.shrunk(shrink), shrink, 10**6)
+        is_body = shrunk(body, shrink)[0, 0]
+        assert looked.counts[is_body == 1].all()
+        assert 0.05 < looked.counts[is_body == 0].float().mean() < 0.15
+        assert len(looked.counting((0, 0, 0))) == looked.counts.sum()
 
 
 def test_a_folding_start_may_help_and_leaves_no_fold():
     """The truth with noise that folds it, on a pair too far apart for the iterations from no displacement."""
     shape = (40, 44, 48)
-    moving, truth = structures(shape), smooth_warp(shape, 8.0)
+    moving, truth = structures(shape), smooth_warp(shape, 5.0)
     descriptors = Descriptors.of(1 - warp(moving, truth), moving)
     start = truth + torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     assert jacobian_determinant(start).min() < 0
-    found, is_used = refine_from_two(descriptors, start, 4)
+    found, is_used = refine(descriptors, start, 4)
     assert is_used and jacobian_determinant(found).min() > 0
-    assert error(found, truth) < 0.9 * error(refine(descriptors, 4), truth)
+    assert error(found, truth) < 0.9 * error(refine(descriptors, iterations=4)[0], truth)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -303,45 +277,46 @@ def test_a_start_that_is_not_used_leaves_no_trace(size):
     image, noise = (torch.rand(1, 1, *size, generator=generator) for _ in range(2))
     descriptors = Descriptors.of(image, image + 0.3 * noise)  # best where it is
     prediction = 8 * torch.rand(1, 3, *size, generator=generator)
-    found, is_used = refine_from_two(descriptors, prediction, 3)
-    assert not is_used and torch.equal(found, refine(descriptors, 3))
-
-
-def test_without_iterations_a_start_is_the_result(warped_pair):
-    fixed, moving, truth = warped_pair
-    assert torch.equal(refine(Descriptors.of(fixed, moving), 0, start=truth), truth)
+    found, is_used = refine(descriptors, prediction, 3)
+    assert not is_used and torch.equal(found, refine(descriptors, iterations=3)[0])
 
 
 def test_what_is_masked_has_no_pull(warped_pair):
-    fixed, moving, truth = warped_pair
-    spoiled, mask = fixed.clone(), torch.ones_like(fixed)
-    spoiled[..., :12] = random(*spoiled[..., :12].shape, seed=9)
+    """Whatever is there, what is found beside it is the same."""
+    fixed, moving, _ = warped_pair
+    mask = torch.ones_like(fixed)
     mask[..., :12] = 0
-    free, masked = (refine(Descriptors.of(spoiled, moving, m), 40)[..., 16:] for m in (None, mask))
-    assert error(masked, truth[..., 16:]) < error(free, truth[..., 16:])
+
+    def found(seed: int, mask: torch.Tensor | None) -> torch.Tensor:
+        spoiled = fixed.clone()
+        spoiled[..., :12] = random(*spoiled[..., :12].shape, seed=seed)
+        return refine(Descriptors.of(spoiled, moving, mask), iterations=20)[0][..., 12:]
+
+    free, masked = (error(found(8, m), found(9, m)) for m in (None, mask))
+    assert masked < 0.2 * free
 
 
 def test_progress_rises_to_one_and_can_stop(warped_pair):
     fixed, moving, _ = warped_pair
     fractions: list[float] = []
-    refine(Descriptors.of(fixed, moving), 4, progress=fractions.append)
+    refine(Descriptors.of(fixed, moving), iterations=4, progress=fractions.append)
     assert fractions == sorted(fractions) and fractions[-1] == 1
 
     def stop(fraction: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refine(Descriptors.of(fixed, moving), 4, progress=stop)
+        refine(Descriptors.of(fixed, moving), iterations=4, progress=stop)
 
 
 @pytest.mark.parametrize("points", [100, 10**6])
 def test_a_pair_holds_a_displacement_along_the_axes_that_it_tells(monkeypatch, points):
     """Of layers along one axis a push along the others changes nothing, at all voxels or at a subset of them."""
-    monkeypatch.setattr(refinement, "_POINTS_PUSHED", points)
+    monkeypatch.setattr(problem, "_POINTS_PUSHED", points)
     layers = random(1, 1, 1, 31, 1).expand(1, 1, 28, 31, 34).contiguous()
-    rise, weight, shrink, taken = hold(Descriptors.of(layers, 1 - layers), torch.zeros(1, 3, 28, 31, 34), push=3.0)
+    rise, inside, shrink, taken = hold(Descriptors.of(layers, 1 - layers), torch.zeros(1, 3, 28, 31, 34), push=3.0)
     there = [range(-(-n // shrink))[taken] for n in (28, 31, 34)]
-    assert (taken.step > 1) == (points == 100) and weight.shape == rise.shape[1:] == tuple(map(len, there))
+    assert (taken.step > 1) == (points == 100) and inside.shape == rise.shape[1:] == tuple(map(len, there))
     inner = rise[:, 1:-1, 1:-1, 1:-1]
     assert inner[1].mean() > 0.01 and inner[[0, 2]].abs().max() < 1e-5
 

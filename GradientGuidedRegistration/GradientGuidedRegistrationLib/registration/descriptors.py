@@ -12,6 +12,7 @@ from ..model import gradient_magnitude, mind_ssc_descriptor, shrunk
 from .sampling import Sampler
 
 GRADIENT_WEIGHT = 0.25  # α of eq. 2
+_DARK = 0.25  # of the mean of an image
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Described:
     def weight(self) -> Tensor:
         """Return the mask, or ones (1, 1, D, H, W)."""
         return torch.ones_like(self.image) if self.mask is None else self.mask
+
+    def tissue(self) -> Tensor:
+        """Return 1 where something other than air is to be seen, and 0 elsewhere (1, 1, D, H, W).
+
+        Air is what is much darker than the image on the mean; in a CT it is, too, what is darker than its window.
+        """
+        image, weight = self.image.clamp(0, 1), self.weight()
+        mean = (image * weight).sum() / weight.sum().clamp_min(1e-6)
+        return (image > _DARK * mean).to(image.dtype)
 
     @cached_property  # to lay the channels of a voxel side by side takes as long as some iterations
     def sampler(self) -> Sampler:

@@ -94,7 +94,7 @@ def register(
         refined, network_used = _refined(
             descriptors, prediction, settings, lambda fraction: run.report("refine", fraction)
         )
-        held = _held(descriptors, refined, pair.fixed, grid)
+        held = _held(descriptors, refined, grid)
         del descriptors, pair  # a gigabyte or two that an inverse may need
     with run.step("assemble"):
         parts = (grid, refined[0].cpu().numpy(), linear, Grid.of(fixed))
@@ -251,15 +251,17 @@ def _refined(
     Without iterations the network's displacement, calmed, is taken where it folds nowhere and the pair is more similar
     with it; after an alignment, a share of it.
     """
-    from .refinement import DEFAULT_ITERATIONS, dissimilarity, refine, refine_from_two
+    from .problem import dissimilarity
+    from .refinement import DEFAULT_ITERATIONS, refine
 
+    predicted = None if prediction is None else prediction.displacement
     iterations = DEFAULT_ITERATIONS if settings.refine is None else settings.refine
-    if prediction is None:
-        return refine(descriptors, iterations, settings.seed, progress=progress), False
     if iterations > 0:
-        return refine_from_two(descriptors, prediction.displacement, iterations, settings.seed, progress)
-    displacement = _calmed(prediction.displacement) * (1.0 if settings.initialization == "none" else _SHARE_ALIGNED)
-    still = displacement.new_zeros(displacement.shape)
+        return refine(descriptors, predicted, iterations, settings.seed, progress)
+    still = descriptors.fixed.image.new_zeros((1, 3, *descriptors.shape))
+    if predicted is None:
+        return still, False
+    displacement = _calmed(predicted) * (1.0 if settings.initialization == "none" else _SHARE_ALIGNED)
     if _folds(displacement):
         return still, False
     of_none, of_network = dissimilarity(descriptors, [still, displacement])
@@ -285,15 +287,14 @@ def _folds(displacement: Tensor) -> bool:
     return float(jacobian_determinant(displacement).min()) <= 0
 
 
-def _held(descriptors, displacement, fixed, grid: Grid) -> Held:
-    from ..model import shrunk
-    from .refinement import hold
+def _held(descriptors: Descriptors, displacement: Tensor, grid: Grid) -> Held:
+    from .problem import hold
 
-    rise, weight, factor, taken = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
-    coarse = shrunk(fixed.clamp(0, 1), factor)
-    tissue = (coarse > 0.5 * coarse.mean())[0, 0, taken, taken, taken]
-    where = grid.shrunk(tuple(coarse.shape[2:])).every(taken.step, taken.start)
-    return Held(*(volume.cpu().numpy() for volume in (rise, weight, tissue)), where)
+    rise, inside, factor, taken = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
+    fixed = descriptors.shrunk(factor).fixed
+    tissue = fixed.tissue()[0, 0, taken, taken, taken] > 0
+    where = grid.shrunk(tuple(fixed.image.shape[2:])).every(taken.step, taken.start)
+    return Held(*(volume.cpu().numpy() for volume in (rise, inside, tissue)), where)
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:

@@ -2,39 +2,33 @@
 
 What is minimised over a stationary velocity field v with φ = exp(v): how much the MIND-SSC descriptors of the images
 and, at the coarse stage, of their gradient maps differ, less their mutual information, and a smoothness term on v. The
-difference at a voxel counts by its root, so that places where nothing fits do not rule the others. Descriptors of the
-images are computed once, averaged for the coarse stage (which keeps more of them than descriptors of averaged images
-do), and sampled where φ points; each iteration looks at another regular subset of the voxels, so that its cost does not
-grow with the image. A pair that is still on its way at the end goes through further rounds. Every run starts afresh:
-nothing is kept from pair to pair.
+difference at a voxel counts by its root, so that places where nothing fits do not rule the others, and in air hardly at
+all. Descriptors of the images are computed once, averaged for the coarse stage (which keeps more of them than
+descriptors of averaged images do), and sampled where φ points; each iteration looks at another regular subset of the
+voxels, so that its cost does not grow with the image. It goes out from a search and from what a network predicts; a
+pair that is still on its way at the end begins anew, with a smoothness that brings far things together. Every run
+starts afresh: nothing is kept from pair to pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, cos, pi
-from typing import NamedTuple
+from math import cos, inf, pi
 
 import torch
 from torch import Tensor
 
-from ..model import shrunk
 from .descriptors import Descriptors
-from .joint import JointHistogram
-from .smoothness import eased, roughness
+from .problem import COARSE, SMALLEST, Problem, coarsest, mean
+from .search import searched
+from .smoothness import bounded, eased, roughness
 from .velocity import Lattice, interpolate, smoothing_matrix
 
-INFORMATION_WEIGHT = 0.04  # of mutual information
 CONTROL_SPACING = 7  # working voxels between control points
 SMOOTHINGS = 1
-CLEARLY = 0.01  # of the dissimilarity; what two starts differ by for no reason is less
-_MINIMUM_SIZE = 12
-_SUBSETS_COMPARED = 4  # where displacements are compared
-_POINTS_COMPARED = 30_000  # about, in each of them
-_POINTS_PUSHED = 40_000  # where it is asked how firmly they hold
-_Subset = tuple[int, int, int]  # the first voxel of a regular subset
-_SMALL = 1e-3  # squared differences that count by themselves and not by their root
+TORN = 0.08  # roughness after the first stage; a start that leads to more fits noise, and no body moves like that
+CLEARLY = 0.06  # of the dissimilarity; a start that leaves so much more of it than another is no help
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,8 @@ class Stage:
         points: about how many voxels an iteration looks at.
         share: its iterations as a multiple of those of the finest stage.
         rate: longest step of a control point, in control steps.
-        smoothness: weight of the `roughness` of v.
-        is_eased: whether much roughness counts less and less (`smoothness.eased`). Only where nothing is far any more:
-            before, what is free to bend follows what lies near instead of looking for what belongs to it.
+        smoothness: weight of the roughness of v.
+        rough: what counts as its roughness, see `smoothness`.
     """
 
     shrink: int
@@ -56,136 +49,79 @@ class Stage:
     share: float
     rate: float
     smoothness: float
-    is_eased: bool = False
+    rough: Callable[[Tensor], Tensor]
 
 
 STAGES = (
     # After it a network's start has shown what it is worth.
-    Stage(shrink=2, points=8_000, share=0.8, rate=0.4, smoothness=1.0),
-    Stage(shrink=2, points=8_000, share=0.6, rate=0.4, smoothness=1.0),
-    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65, is_eased=True),
+    Stage(shrink=COARSE, points=8_000, share=0.8, rate=0.4, smoothness=4.0, rough=bounded),
+    Stage(shrink=COARSE, points=8_000, share=0.6, rate=0.4, smoothness=4.0, rough=bounded),
+    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=2.6, rough=bounded),
 )
-FURTHER_STAGES = (Stage(shrink=4, points=4_000, share=0.6, rate=0.4, smoothness=1.0), *STAGES[1:])
-FURTHER_ROUNDS = 3  # at most
-_FAR = 1.0  # voxels that the finest stage moves on the mean where a pair needs further rounds
+# Of a pair that lies far apart. What may jump early follows what lies near instead of looking for what belongs to it.
+FAR_STAGES = (
+    Stage(shrink=COARSE, points=8_000, share=1.4, rate=0.4, smoothness=1.0, rough=roughness),
+    Stage(shrink=1, points=40_000, share=1.0, rate=0.2, smoothness=0.65, rough=eased),
+)
+FURTHER_STAGES = (
+    Stage(shrink=2 * COARSE, points=4_000, share=0.6, rate=0.4, smoothness=1.0, rough=roughness),
+    Stage(shrink=COARSE, points=8_000, share=0.6, rate=0.4, smoothness=1.0, rough=roughness),
+    FAR_STAGES[-1],
+)
+FURTHER_ROUNDS = 5  # at most
+_FAR = 1.0  # voxels that the finest stage moves on the mean where a pair lies far apart
 _SETTLED = 0.5  # voxels that a round moves on the mean where no other need follow
-_FIRST_ROUND = 0.7  # of the progress: most pairs need no other
+_NEAR_SHARE = 0.7  # of the progress: most pairs are not far apart
 DEFAULT_ITERATIONS = 30
 
 
 def refine(
     descriptors: Descriptors,
-    iterations: int = DEFAULT_ITERATIONS,
-    seed: int = 0,
-    start: Tensor | None = None,
-    progress: Callable[[float], None] = lambda fraction: None,
-) -> Tensor:
-    """Return the displacement φ that best aligns ``moving(x + φ(x))`` with ``fixed(x)``.
-
-    Args:
-        descriptors: of the pair.
-        iterations: of the finest stage; the others take their share. 0 returns ``start``, or zero displacement. With
-            at least `DEFAULT_ITERATIONS` as many again follow, up to `FURTHER_ROUNDS` times, where the pair needs them.
-        seed: order in which the subsets of voxels are visited.
-        start: a displacement (1, 3, D, H, W) in voxels to go out from, that of a network for example. What is refined
-            is the velocity that generates it, so that the result is as smooth and as invertible as one without a start.
-        progress: called with the fraction done; may raise to stop.
-
-    Returns:
-        (1, 3, D, H, W) in voxels, invertible up to discretisation.
-    """
-    if iterations <= 0:
-        return descriptors.fixed.image.new_zeros((1, 3, *descriptors.shape)) if start is None else start
-    descent = _Descent(descriptors, iterations, seed)
-    return descent.result(descent.to_the_end(descent.stages, descent.velocity_of(start), progress))
-
-
-def refine_from_two(
-    descriptors: Descriptors,
-    prediction: Tensor,
+    prediction: Tensor | None = None,
     iterations: int = DEFAULT_ITERATIONS,
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[Tensor, bool]:
-    """Return φ as `refine` does, from no displacement and from a predicted one, and whether the latter has a part.
+    """Return the displacement φ that best aligns ``moving(x + φ(x))`` with ``fixed(x)``, and if a prediction is in it.
 
-    It has one where it leads through the first stage to a clearly more similar pair. The mean of both velocities then
-    goes on: where they differ, the pair does not say which is right, and their errors cancel in part.
+    It goes out from no displacement, from what a search finds (`search.searched`) and from the prediction. Those that
+    lead through the first stage to about the most similar pair, and are not torn, have a part in it: the mean of their
+    velocities goes on. Where they differ, the pair does not say which is right, and their errors cancel in part.
 
     Args:
-        descriptors, iterations, seed, progress: as for `refine`, but at least one iteration.
-        prediction: (1, 3, D, H, W) in voxels; it may fold.
+        descriptors: of the pair.
+        prediction: a displacement (1, 3, D, H, W) in voxels, that of a network for example; it may fold. What is
+            refined is the velocity that generates it, so that the result is as smooth and as invertible as without.
+        iterations: of the finest stage, at least 1; the others take their share. With at least `DEFAULT_ITERATIONS`
+            of them a pair that lies far apart is gone through again, in up to `FURTHER_ROUNDS` further rounds.
+        seed: order in which the subsets of voxels are visited.
+        progress: called with the fraction done; may raise to stop.
+
+    Returns:
+        φ (1, 3, D, H, W) in voxels, invertible up to discretisation, and whether the prediction has a part in it.
     """
     descent = _Descent(descriptors, iterations, seed)
     first, others = descent.stages[:1], descent.stages[1:]
-    own = descent.through(first, descent.velocity_of(None), _between(0.0, 0.2, progress))
-    network = descent.through(first, descent.velocity_of(prediction), _between(0.2, 0.4, progress))
-    is_used = descent.dissimilarity(network) < (1 - CLEARLY) * descent.dissimilarity(own)
-    begun = (own + network) / 2 if is_used else own
-    velocity = descent.to_the_end(others, begun, _between(0.4, 1.0, progress))
-    return descent.result(velocity), is_used
+    starts = [None, searched(descriptors), *([] if prediction is None else [prediction])]
+    share = 0.15  # of the progress
+    tried = [
+        descent.through(first, descent.velocity_of(start), _between(share * done, share * (done + 1), progress))
+        for done, start in enumerate(starts)
+    ]
+    still, *moved = tried
+    left = [descent.dissimilarity(still)]
+    left += [descent.dissimilarity(velocity) if float(roughness(velocity)) < TORN else inf for velocity in moved]
+    is_used = [unlike <= (1 + CLEARLY) * min(left) for unlike in left]
+    begun = torch.stack([velocity for velocity, used in zip(tried, is_used) if used]).mean(0)
+    velocity, is_new = descent.to_the_end(others, begun, _between(share * len(starts), 1.0, progress))
+    progress(1.0)
+    return descent.result(velocity), prediction is not None and is_used[-1] and not is_new
 
 
-@torch.no_grad()
-def dissimilarity(descriptors: Descriptors, displacements: list[Tensor]) -> list[float]:
-    """Return the similarity part of the objective for displacements (1, 3, D, H, W) in voxels: 0 is a perfect match.
-
-    It is measured at the coarsest stage, where noise counts least.
-    """
-    problem = _coarsest(descriptors)
-
-    def of(displacement: Tensor) -> float:
-        coarse = shrunk(displacement, problem.shrink)
-        return problem.dissimilarity(lambda subset: coarse[(..., *problem.chosen(subset))])
-
-    return [of(displacement) for displacement in displacements]
-
-
-class Hold(NamedTuple):
-    """How firmly the pair holds a displacement, at a regular subset of the voxels of a stage.
-
-    rise: of the mean squared difference of the descriptors when the displacement is pushed off along D, H and W, the
-        mean of both ways (3, d, h, w); near 0, or below it, where the pair does not tell.
-    weight: the product of the masks (d, h, w).
-    shrink: of the stage.
-    taken: which of its voxels along each axis.
-    """
-
-    rise: Tensor
-    weight: Tensor
-    shrink: int
-    taken: slice
-
-
-@torch.no_grad()
-def hold(descriptors: Descriptors, displacement: Tensor, push: float) -> Hold:
-    """Return how firmly the pair holds a displacement (1, 3, D, H, W) in voxels against a push of so many voxels."""
-    problem = _coarsest(descriptors, _POINTS_PUSHED)
-    taken = slice(problem.stride // 2, None, problem.stride)
-    subset = (taken.start,) * 3
-    coarse = shrunk(displacement, problem.shrink)[(..., *problem.chosen(subset))]
-    still = problem.seen(coarse, subset)
-
-    def risen(axis: int) -> Tensor:
-        off = coarse.new_zeros(1, 3, 1, 1, 1)
-        off[0, axis] = push
-        there, back = (problem.seen(coarse + pushed, subset).difference for pushed in (off, -off))
-        return (there + back) / 2 - still.difference
-
-    shape = coarse.shape[2:]
-    rise = torch.stack([risen(axis).view(shape) for axis in range(3)])
-    return Hold(rise, still.weight.view(shape), problem.shrink, taken)
-
-
-def _coarsest(descriptors: Descriptors, points: int = _POINTS_COMPARED) -> _Problem:
-    shrink = _fitting_stages(descriptors)[0].shrink
-    return _Problem(descriptors.shrunk(shrink), shrink, points)
-
-
-def _fitting_stages(descriptors: Descriptors, stages: tuple[Stage, ...] = STAGES) -> tuple[Stage, ...]:
+def _fitting(stages: tuple[Stage, ...], descriptors: Descriptors) -> tuple[Stage, ...]:
     """Return the stages at which the images are not too small, at least the finest."""
     smallest = min(descriptors.shape)
-    return tuple(stage for stage in stages if smallest // stage.shrink >= _MINIMUM_SIZE) or stages[-1:]
+    return tuple(stage for stage in stages if smallest // stage.shrink >= SMALLEST) or stages[-1:]
 
 
 class _Descent:
@@ -195,8 +131,8 @@ class _Descent:
         d, h, w = descriptors.shape
         self.descriptors, self.iterations, self.seed = descriptors, iterations, seed
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
-        self.stages = _fitting_stages(descriptors)
-        self.coarsest = _coarsest(descriptors)
+        self.stages = _fitting(STAGES, descriptors)
+        self.coarsest = coarsest(descriptors)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
         if displacement is None:
@@ -228,33 +164,49 @@ class _Descent:
         subset = problem.subset(0)
         weights = lattice.weights(problem.positions(subset))
         between = lattice.displacement(one, weights) - lattice.displacement(other, weights)
-        return float(_mean(between.norm(dim=1)[0], problem.weight[problem.chosen(subset)]))
+        return float(mean(between.norm(dim=1)[0], problem.counts[problem.chosen(subset)].float()))
 
-    def to_the_end(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
-        """Return the velocity after the last of the stages and, where the pair needs them, further rounds.
+    def to_the_end(
+        self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]
+    ) -> tuple[Tensor, bool]:
+        """Return the velocity after the last of the stages, and whether it was found `from_afar`.
 
-        Where a pair lies far apart the finest stage, which is there for the details, still moves much, and a further
-        round finds what the first did not. Who asks for less than `DEFAULT_ITERATIONS` has no time for that.
+        Where a pair lies far apart the finest stage, which is there for the details, still moves much. It then begins
+        anew, and ends where the pair is more similar. Who asks for less than `DEFAULT_ITERATIONS` has no time for that.
         """
-        may_go_on = self.iterations >= DEFAULT_ITERATIONS
-        first = _FIRST_ROUND if may_go_on else 1.0
-        before = self.through(stages[:-1], velocity, _between(0.0, 0.4 * first, progress))
-        velocity = self.through(stages[-1:], before, _between(0.4 * first, first, progress))
-        further, share = _fitting_stages(self.descriptors, FURTHER_STAGES), (1 - first) / FURTHER_ROUNDS
-        is_far = may_go_on and self.apart(before, velocity) > _FAR
-        for done in range(FURTHER_ROUNDS if is_far else 0):
-            begin = first + share * done
-            before, velocity = velocity, self.through(further, velocity, _between(begin, begin + share, progress))
+        may_begin_anew = self.iterations >= DEFAULT_ITERATIONS
+        near = _NEAR_SHARE if may_begin_anew else 1.0
+        before = self.through(stages[:-1], velocity, _between(0.0, 0.4 * near, progress))
+        velocity = self.through(stages[-1:], before, _between(0.4 * near, near, progress))
+        if may_begin_anew and self.apart(before, velocity) > _FAR:
+            other = self.from_afar(_between(near, 1.0, progress))
+            if self.dissimilarity(other) < self.dissimilarity(velocity):
+                return other, True
+        return velocity, False
+
+    def from_afar(self, progress: Callable[[float], None]) -> Tensor:
+        """Return the velocity of a pair that lies far apart.
+
+        A smoothness that counts all of the roughness takes the whole along with what has been found, from round to
+        round; then what is to jump may do so.
+        """
+        *coarse, fine = _fitting(FAR_STAGES, self.descriptors)
+        further = _fitting(FURTHER_STAGES, self.descriptors)
+        share = 1 / (FURTHER_ROUNDS + 2)
+        before = self.through(tuple(coarse), self.velocity_of(None), _between(0.0, share / 2, progress))
+        velocity = self.through((fine,), before, _between(share / 2, share, progress))
+        for done in range(1, FURTHER_ROUNDS + 1):
             if self.apart(before, velocity) < _SETTLED:
                 break
-        progress(1.0)
-        return velocity
+            part = _between(done * share, (done + 1) * share, progress)
+            before, velocity = velocity, self.through(further, velocity, part)
+        return self.through(self.stages[1:], velocity, _between(1 - share, 1.0, progress))
 
     def through(self, stages: tuple[Stage, ...], velocity: Tensor, progress: Callable[[float], None]) -> Tensor:
         """Return the velocity after some of the stages; ``progress`` is called with the fraction of these done."""
         counts = [max(round(self.iterations * stage.share), 1) for stage in stages]
         for number, (stage, count) in enumerate(zip(stages, counts)):
-            problem = _Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, stage.points, self.seed)
+            problem = Problem(self.descriptors.shrunk(stage.shrink), stage.shrink, stage.points, self.seed)
             begin, end = (sum(counts[:done]) / sum(counts) for done in (number, number + 1))
             velocity = _descend(problem, self.lattice, velocity, stage, count, _between(begin, end, progress))
         return velocity
@@ -266,7 +218,7 @@ def _between(begin: float, end: float, progress: Callable[[float], None]) -> Cal
 
 
 def _descend(
-    problem: _Problem, lattice: Lattice, velocity: Tensor, stage: Stage, count: int, progress: Callable[[float], None]
+    problem: Problem, lattice: Lattice, velocity: Tensor, stage: Stage, count: int, progress: Callable[[float], None]
 ) -> Tensor:
     """Return the velocity after ``count`` steps; ``progress`` is called with the fraction of those done.
 
@@ -282,93 +234,14 @@ def _descend(
         weights = lattice.weights(problem.positions(subset))
         velocity = interpolate(parameters, smoothing)
         loss = problem.objective(lattice.displacement(velocity, weights), subset)
-        rough = roughness(velocity)
-        loss = loss + stage.smoothness * (eased(rough) if stage.is_eased else rough)
+        loss = loss + stage.smoothness * stage.rough(velocity)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))
         with torch.no_grad():
             first.lerp_(gradient, 0.1)
             second.lerp_(gradient.square(), 0.01)
-            mean = first / (1 - 0.9 ** (iteration + 1))
+            direction = first / (1 - 0.9 ** (iteration + 1))
             size = (second / (1 - 0.99 ** (iteration + 1))).sqrt()
-            parameters -= rate * mean / (size + size.square().mean().sqrt() + 1e-12)
+            parameters -= rate * direction / (size + size.square().mean().sqrt() + 1e-12)
         progress((iteration + 1) / count)
     return interpolate(parameters.detach(), smoothing)
-
-
-class _Seen(NamedTuple):
-    """What is to be seen at P voxels, (P) each: differences, how much they count, the grey values of both images."""
-
-    difference: Tensor
-    weight: Tensor
-    fixed: Tensor
-    moving: Tensor
-
-
-class _Problem:
-    """The similarity terms on descriptors shrunk by a factor, evaluated on regular subsets of their voxels.
-
-    Args:
-        descriptors: shrunk already.
-        shrink: by this factor.
-        points: about how many voxels a subset has.
-        seed: order of the subsets.
-    """
-
-    def __init__(self, descriptors: Descriptors, shrink: int, points: int, seed: int = 0) -> None:
-        fixed, moving = descriptors.fixed, descriptors.moving
-        self.shrink = shrink
-        self.shape = tuple(descriptors.shape)
-        self.fixed, self.fixed_image = fixed.features, fixed.image.clamp(0, 1)[0, 0]
-        self.weight = fixed.weight()[0, 0]
-        self.moving = moving.sampler
-        self.histogram = JointHistogram()
-        self.stride = max(1, ceil((self.weight.numel() / points) ** (1 / 3) - 0.1))
-        order = torch.randperm(self.stride**3, generator=torch.Generator().manual_seed(seed))
-        self.order = [(n // self.stride**2, n // self.stride % self.stride, n % self.stride) for n in order.tolist()]
-
-    def subset(self, iteration: int) -> _Subset:
-        """Return the first voxel of the regular subset that this iteration looks at."""
-        return self.order[iteration % len(self.order)]
-
-    def chosen(self, subset: _Subset) -> tuple[slice, ...]:
-        """Return the slices that take the voxels of a subset out of a volume."""
-        return tuple(slice(start, None, self.stride) for start in subset)
-
-    def indices(self, subset: _Subset) -> list[Tensor]:
-        """Return the voxels of a subset along each axis."""
-        device = self.fixed.device
-        return [torch.arange(start, n, self.stride, device=device) for start, n in zip(subset, self.shape)]
-
-    def positions(self, subset: _Subset) -> list[Tensor]:
-        """Return where the voxels of a subset lie along each axis, in working voxels."""
-        return [index * float(self.shrink) + (self.shrink - 1) / 2 for index in self.indices(subset)]
-
-    def objective(self, displacement: Tensor, subset: _Subset) -> Tensor:
-        """Return what is to be minimised at the voxels of a subset; arguments as of `seen`."""
-        difference, weight, fixed, moving = self.seen(displacement, subset)
-        unlike = (difference + _SMALL).sqrt() - INFORMATION_WEIGHT * self.histogram.score(fixed, moving, weight)
-        return _mean(unlike, weight)
-
-    def seen(self, displacement: Tensor, subset: _Subset) -> _Seen:
-        """Return the squared differences of the descriptors at the voxels of a subset, and what else they show.
-
-        Args:
-            displacement: (1, 3, d, h, w) at these voxels, in working voxels.
-        """
-        chosen = self.chosen(subset)
-        origin = torch.stack(torch.meshgrid(*self.positions(subset), indexing="ij")).flatten(1)
-        points = (origin + displacement[0].flatten(1)).T
-        sampled = self.moving(((points - (self.shrink - 1) / 2) / self.shrink).contiguous())
-        weight = self.weight[chosen].flatten() * sampled[:, -1].detach()
-        difference = sampled[:, :-2] - self.fixed[(0, slice(None), *chosen)].flatten(1).T
-        return _Seen((difference**2).sum(1) / 12, weight, self.fixed_image[chosen].flatten(), sampled[:, -2])
-
-    def dissimilarity(self, displacement_at: Callable[[_Subset], Tensor]) -> float:
-        """Return the mean squared difference over a few subsets, from the displacement at the voxels of each."""
-        seen = [self.seen(displacement_at(subset), subset) for subset in self.order[:_SUBSETS_COMPARED]]
-        return float(sum(_mean(part.difference, part.weight) for part in seen)) / len(seen)
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp_min(1e-6)
