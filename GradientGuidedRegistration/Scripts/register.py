@@ -46,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-network", action="store_true", help="refine from the linear alignment alone")
     parser.add_argument("--refine", type=whole_number, metavar="N",
                         help="refinement iterations (30), or 0 for none; from 30 on, a pair that lies far apart is "
-                        "gone over up to three more times")  # fmt: skip
+                        "gone over up to five more times")  # fmt: skip
     parser.add_argument("--spacing", type=float, metavar="MM",
                         help="working spacing; by default 2 mm, less for a small field of view, more for a coarse or "
                         "very large image")  # fmt: skip

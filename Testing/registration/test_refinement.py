@@ -180,7 +180,9 @@ def test_a_start_that_tears_the_pair_apart_is_left_out(monkeypatch, warped_pair)
     torn = truth + 9 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).sign()
     descent = refinement._Descent(Descriptors.of(fixed, moving), 4, 0)
     monkeypatch.setattr(refinement, "searched", lambda descriptors: truth)
-    monkeypatch.setattr(refinement._Descent, "dissimilarity", lambda descent, velocity: 1 / float(1 + velocity.square().sum()))
+    monkeypatch.setattr(
+        refinement._Descent, "dissimilarity", lambda descent, velocity: 1 / (1 + float(velocity.norm()))
+    )
     monkeypatch.setattr(refinement, "STAGES", tuple(replace(stage, rate=0.0) for stage in STAGES))
     rough = [float(smoothness.roughness(descent.velocity_of(start))) for start in (truth, torn)]
     assert rough[0] < refinement.TORN < rough[1]

@@ -39,7 +39,7 @@ class Settings:
         use_network: False refines from the linear alignment alone.
         initialization: "none", "rigid" or "affine" alignment before the deformable part.
         refine: refinement iterations at the finest level; 0 switches refinement off, None takes 30. With 30 or more, a
-            pair that lies far apart is gone over up to three more times.
+            pair that lies far apart begins anew and is gone over up to five more times.
         spacing: working spacing in mm, None chooses it from the images.
         device: "auto", "cpu", "cuda" or "mps".
         seed: seed of everything random.

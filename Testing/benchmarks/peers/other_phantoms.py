@@ -1,8 +1,8 @@
 """Phantoms of another kind than those of the training: ellipsoids, tubes and a wall, each with a grey value of its own.
 
-Nothing but the random fields of `known_warps` is shared with the phantoms of the training. How far smoothness eases at
-the end of a refinement was chosen on the numbers 900 to 910, and nothing on others. Most of a phantom is without
-structure. The deformations are strong and on a small scale, or the content of the abdomen glides along its wall.
+Nothing but the random fields of `known_warps` is shared with the phantoms of the training. The smoothness of a
+refinement was chosen on the numbers 300 to 303, 400 to 405 and 900 to 910. Most of a phantom is without structure. The
+deformations are strong and on a small scale, or the content of the abdomen glides along its wall.
 """
 
 from __future__ import annotations
