@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from GradientGuidedRegistrationLib.errors import Cancelled, InputError
 from GradientGuidedRegistrationLib.model import Prediction, build_network
-from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, refinement, register
+from GradientGuidedRegistrationLib.registration import Result, Settings, pipeline, problem, register
 from GradientGuidedRegistrationLib.registration.descriptors import Descriptors
 from GradientGuidedRegistrationLib.registration.grid import Grid
 from GradientGuidedRegistrationLib.registration.intensity import Normalized
@@ -357,7 +357,7 @@ def test_fields_of_the_branches_are_in_millimetres_on_the_grid_they_were_seen_on
 @pytest.mark.parametrize("points", [300, 10**6])
 def test_what_the_expected_error_is_reckoned_from_lies_where_it_was_measured(monkeypatch, points):
     """Tissue begins at a plane askew to an oblique grid, at all voxels of the coarse stage or at a subset of them."""
-    monkeypatch.setattr(refinement, "_POINTS_PUSHED", points)
+    monkeypatch.setattr(problem, "_POINTS_PUSHED", points)
     turn = sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.4)
     grid = Grid((53, 47, 58), (1.5, 1.5, 1.5), (-30.0, 12.0, 40.0), turn.GetMatrix())
 

@@ -41,7 +41,8 @@ def searched(descriptors: Descriptors) -> Tensor:
     steps = list(product(range(-REACH, REACH + 1), repeat=3))
     unlike = _unlike(coarse.fixed, coarse.moving, steps)
     cells = unlike.shape[1:]
-    unlike, tried = unlike.flatten(1), unlike.new_tensor(steps)
+    unlike = unlike.flatten(1)
+    tried = torch.tensor(steps, dtype=unlike.dtype, device=unlike.device)
     found = unlike.new_zeros((1, 3, *cells))
     for coupling in COUPLINGS:
         # |tried - found|² without what is the same for all that are tried
