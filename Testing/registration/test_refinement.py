@@ -316,9 +316,9 @@ def test_a_pair_holds_a_displacement_along_the_axes_that_it_tells(monkeypatch, p
     """Of layers along one axis a push along the others changes nothing, at all voxels or at a subset of them."""
     monkeypatch.setattr(problem, "_POINTS_PUSHED", points)
     layers = random(1, 1, 1, 31, 1).expand(1, 1, 28, 31, 34).contiguous()
-    rise, inside, shrink, taken = hold(Descriptors.of(layers, 1 - layers), torch.zeros(1, 3, 28, 31, 34), push=3.0)
+    rise, weight, shrink, taken = hold(Descriptors.of(layers, 1 - layers), torch.zeros(1, 3, 28, 31, 34), push=3.0)
     there = [range(-(-n // shrink))[taken] for n in (28, 31, 34)]
-    assert (taken.step > 1) == (points == 100) and inside.shape == rise.shape[1:] == tuple(map(len, there))
+    assert (taken.step > 1) == (points == 100) and weight.shape == rise.shape[1:] == tuple(map(len, there))
     inner = rise[:, 1:-1, 1:-1, 1:-1]
     assert inner[1].mean() > 0.01 and inner[[0, 2]].abs().max() < 1e-5
 

@@ -71,7 +71,7 @@ def test_differences_are_those_of_loops():
     steps = [(0, 0, 0), (1, -2, 0), (-4, 4, 3)]
     got = search._unlike(pair.fixed, pair.moving, steps).numpy()
     here, there = (described.features[0, :12].double().numpy() for described in (pair.fixed, pair.moving))
-    weight = (pair.fixed.weight() * pair.fixed.tissue())[0, 0].double().numpy()
+    weight = (pair.fixed.weight() * pair.fixed.tissue)[0, 0].double().numpy()
     shape, cells = np.array(weight.shape), got.shape[1:]
     differences, weights = (np.zeros((len(steps), *cells)) for _ in range(2))
     for number, step in enumerate(steps):

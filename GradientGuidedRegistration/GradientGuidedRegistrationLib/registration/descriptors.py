@@ -40,8 +40,9 @@ class Described:
         """Return the mask, or ones (1, 1, D, H, W)."""
         return torch.ones_like(self.image) if self.mask is None else self.mask
 
+    @cached_property  # every stage asks for it
     def tissue(self) -> Tensor:
-        """Return 1 where something other than air is to be seen, and 0 elsewhere (1, 1, D, H, W).
+        """1 where something other than air is to be seen, and 0 elsewhere (1, 1, D, H, W).
 
         Air is what is much darker than the image on the mean; in a CT it is, too, what is darker than its window.
         """

@@ -290,11 +290,11 @@ def _folds(displacement: Tensor) -> bool:
 def _held(descriptors: Descriptors, displacement: Tensor, grid: Grid) -> Held:
     from .problem import hold
 
-    rise, inside, factor, taken = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
+    rise, weight, factor, taken = hold(descriptors, displacement, PUSH_MM / grid.spacing[0])
     fixed = descriptors.shrunk(factor).fixed
-    tissue = fixed.tissue()[0, 0, taken, taken, taken] > 0
+    tissue = fixed.tissue[0, 0, taken, taken, taken] > 0
     where = grid.shrunk(tuple(fixed.image.shape[2:])).every(taken.step, taken.start)
-    return Held(*(volume.cpu().numpy() for volume in (rise, inside, tissue)), where)
+    return Held(*(volume.cpu().numpy() for volume in (rise, weight, tissue)), where)
 
 
 def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> dict:

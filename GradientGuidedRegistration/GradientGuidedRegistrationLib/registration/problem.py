@@ -15,7 +15,7 @@ from .joint import JointHistogram
 
 INFORMATION_WEIGHT = 0.04  # of mutual information
 COARSE = 2  # shrunk by this factor, images are compared as a whole: noise counts little there
-SMALLEST = 12  # voxels along an axis; shrunk images that are smaller tell nothing
+_SMALLEST = 12  # voxels along an axis
 _SUBSETS_COMPARED = 4  # where displacements are compared
 _POINTS_COMPARED = 30_000  # about, in each of them
 _POINTS_PUSHED = 40_000  # where it is asked how firmly they hold
@@ -44,13 +44,13 @@ class Hold(NamedTuple):
 
     rise: of the mean squared difference of the descriptors when the displacement is pushed off along D, H and W, the
         mean of both ways (3, d, h, w); near 0, or below it, where the pair does not tell.
-    inside: the product of the masks (d, h, w).
+    weight: the product of the masks (d, h, w).
     shrink: of the stage.
     taken: which of its voxels along each axis.
     """
 
     rise: Tensor
-    inside: Tensor
+    weight: Tensor
     shrink: int
     taken: slice
 
@@ -75,9 +75,14 @@ def hold(descriptors: Descriptors, displacement: Tensor, push: float) -> Hold:
     return Hold(rise, still.weight.view(shape), problem.shrink, taken)
 
 
+def fits(descriptors: Descriptors, shrink: int) -> bool:
+    """Say whether images that are shrunk by this factor are still large enough to tell something."""
+    return min(descriptors.shape) // shrink >= _SMALLEST
+
+
 def coarsest(descriptors: Descriptors, points: int = _POINTS_COMPARED) -> Problem:
     """Return the pair as it is compared as a whole: shrunk by `COARSE`, or as it is where that leaves too little."""
-    shrink = COARSE if min(descriptors.shape) // COARSE >= SMALLEST else 1
+    shrink = COARSE if fits(descriptors, COARSE) else 1
     return Problem(descriptors.shrunk(shrink), shrink, points)
 
 
@@ -113,7 +118,7 @@ class Problem:
         self.weight = fixed.weight()[0, 0]
         generator = torch.Generator().manual_seed(seed)
         some = torch.rand(self.shape, generator=generator).to(self.weight.device) < _AIR_SHARE
-        told = some | (fixed.tissue()[0, 0] > 0)
+        told = some | (fixed.tissue[0, 0] > 0)
         self.counts = told & (self.weight > 0)
         self.whole = max(int(told.sum()), 1)
         self.moving = moving.sampler

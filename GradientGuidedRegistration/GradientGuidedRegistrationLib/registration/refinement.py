@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .descriptors import Descriptors
-from .problem import COARSE, SMALLEST, Problem, coarsest, mean
+from .problem import COARSE, Problem, coarsest, fits, mean
 from .search import searched
 from .smoothness import bounded, eased, roughness
 from .velocity import Lattice, interpolate, smoothing_matrix
@@ -120,8 +120,7 @@ def refine(
 
 def _fitting(stages: tuple[Stage, ...], descriptors: Descriptors) -> tuple[Stage, ...]:
     """Return the stages at which the images are not too small, at least the finest."""
-    smallest = min(descriptors.shape)
-    return tuple(stage for stage in stages if smallest // stage.shrink >= SMALLEST) or stages[-1:]
+    return tuple(stage for stage in stages if fits(descriptors, stage.shrink)) or stages[-1:]
 
 
 class _Descent:

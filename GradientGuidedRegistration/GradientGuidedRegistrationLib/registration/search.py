@@ -65,7 +65,7 @@ def _seen(fixed: Described, moving: Described, steps: list[tuple[int, ...]]) -> 
     features = fixed.features[:, :_CHANNELS].contiguous()
     there = F.pad(moving.features[:, :_CHANNELS], (REACH,) * 6, mode="replicate")
     counts = F.pad(moving.weight(), (REACH,) * 6)
-    here = fixed.weight() * fixed.tissue()
+    here = fixed.weight() * fixed.tissue
     difference = torch.empty_like(features)
     for step in steps:
         moved: Any = (..., *(slice(REACH + by, REACH + by + n) for by, n in zip(step, features.shape[2:])))

@@ -45,8 +45,7 @@ def roughness(velocity: Tensor, bound: float = inf) -> Tensor:
 def bounded(velocity: Tensor) -> Tensor:
     """Return the `roughness` up to `BOUND`: what glides along a wall may jump there without dragging the wall along.
 
-    Only where nothing is far any more: before, what may jump follows what lies near instead of looking for what belongs
-    to it.
+    Not where a pair lies far apart: what may jump follows what lies near instead of looking for what belongs to it.
     """
     return roughness(velocity, BOUND)
 
