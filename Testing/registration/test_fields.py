@@ -29,9 +29,26 @@ def bump(grid: Grid, voxels: float) -> np.ndarray:
     return voxels * np.stack([shape, -shape, 0.5 * shape])
 
 
-def test_field_is_the_deformable_part_followed_by_the_linear_one(grid):
+def followers(grid: Grid) -> dict[str, sitk.Transform]:
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix([1.1, 0.05, 0.0, -0.1, 0.9, 0.2, 0.0, 0.1, 1.05])
+    affine.SetTranslation((-40.0, 7.0, 300.0))
+    turned = rigid(grid, 8, (5.0, -3.0, 4.0))
+    away = field_transform(grid.image(grid.vectors_to_lps(bump(grid, 1.5))))
+    return {
+        "rigid": turned,
+        "affine": affine,
+        "both": sitk.CompositeTransform([affine, turned]),
+        "a field": away,
+        "a field and affine": sitk.CompositeTransform([affine, away]),
+        "nothing": sitk.Transform(3, sitk.sitkIdentity),
+    }
+
+
+@pytest.mark.parametrize("kind", ["rigid", "affine", "both", "a field", "a field and affine", "nothing"])
+def test_field_is_the_deformable_part_followed_by_the_linear_one(grid, kind):
     grid = isotropic(grid)
-    linear = rigid(grid, 8, (5.0, -3.0, 4.0))
+    linear = followers(grid)[kind]
     displacement = bump(grid, 2.0)
     transform = sitk.DisplacementFieldTransform(sitk.Cast(assemble(grid, displacement, linear), sitk.sitkVectorFloat64))
     for index in ((0, 0, 0), (5, 6, 7), (10, 3, 9)):

@@ -65,11 +65,12 @@ def test_what_is_masked_out_is_not_looked_at():
 
 def test_differences_are_those_of_loops():
     """Of the weighted descriptors of cells and their neighbours, where both images are seen."""
-    fixed, moving = (blobs((24, 32, 40), seed) for seed in (0, 1))
-    mask = (blobs((24, 32, 40), 2) > 0.4).float()
-    pair = Descriptors.of(fixed, moving, mask, None).shrunk(search.SHRINK)
+    fixed, moving = (blobs((24, 32, 36), seed) for seed in (0, 1))
+    mask = (blobs((24, 32, 36), 2) > 0.4).float()
+    whole = Descriptors.of(fixed, moving, mask, None)
+    half, pair = whole.shrunk(search.COARSE), whole.shrunk(search.SHRINK)
     steps = [(0, 0, 0), (1, -2, 0), (-4, 4, 3)]
-    got = search._unlike(pair.fixed, pair.moving, steps).numpy()
+    got = search._unlike(search._averaged(half.fixed), search._averaged(half.moving), steps).numpy()
     here, there = (described.features[0, :12].double().numpy() for described in (pair.fixed, pair.moving))
     weight = (pair.fixed.weight() * pair.fixed.tissue)[0, 0].double().numpy()
     shape, cells = np.array(weight.shape), got.shape[1:]

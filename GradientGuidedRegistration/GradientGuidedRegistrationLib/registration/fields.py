@@ -141,6 +141,16 @@ def _sampled(transform: sitk.Transform, grid: Grid) -> np.ndarray:
 
 def _followed_by(grid: Grid, vectors: np.ndarray, transform: sitk.Transform) -> np.ndarray:
     """Return the vectors (D, H, W, 3) of x → transform(x + vectors(x)), LPS mm."""
+    if transform.IsLinear():  # five times faster than to ask for every point
+        origin = np.array(grid.origin)
+        start, *ends = (np.array(transform.TransformPoint(point)) for point in (origin, *(origin + np.eye(3))))
+        matrix = np.stack(ends, axis=1) - start[:, None]
+        steps = (matrix - np.eye(3)) @ grid.axes * grid.spacing  # column a: what a voxel along axis a adds
+        x, y, z = (np.arange(n)[:, None] * step for n, step in zip(grid.size, steps.T))
+        x, y, z = (part.astype(np.float32) for part in (x, y, z + (start - origin)))
+        followed = vectors.astype(np.float32, copy=False) @ matrix.T.astype(np.float32)
+        followed += z[:, None, None] + y[:, None] + x
+        return followed
     return _sampled(sitk.CompositeTransform([transform, field_transform(grid.image(vectors))]), grid)
 
 

@@ -132,6 +132,7 @@ class _Descent:
         self.lattice = Lattice((d, h, w), CONTROL_SPACING)
         self.stages = _fitting(STAGES, descriptors)
         self.coarsest = coarsest(descriptors)
+        self.weights = self.lattice.weights(self.coarsest.positions)
 
     def velocity_of(self, displacement: Tensor | None) -> Tensor:
         if displacement is None:
@@ -142,9 +143,7 @@ class _Descent:
     def dissimilarity(self, velocity: Tensor) -> float:
         """Return the `dissimilarity` of the displacement that a velocity generates."""
         lattice, problem = self.lattice, self.coarsest
-        return problem.dissimilarity(
-            lambda subset: lattice.displacement(velocity, lattice.weights(problem.positions(subset)))
-        )
+        return problem.dissimilarity(lambda subset: lattice.displacement(velocity, problem.along(self.weights, subset)))
 
     @torch.no_grad()
     def result(self, velocity: Tensor) -> Tensor:
@@ -161,7 +160,7 @@ class _Descent:
         """Return how far apart in voxels two velocities displace, on the mean over where the fixed image counts."""
         problem, lattice = self.coarsest, self.lattice
         subset = problem.subset(0)
-        weights = lattice.weights(problem.positions(subset))
+        weights = problem.along(self.weights, subset)
         between = lattice.displacement(one, weights) - lattice.displacement(other, weights)
         return float(mean(between.norm(dim=1)[0], problem.counts[problem.chosen(subset)].float()))
 
@@ -226,13 +225,13 @@ def _descend(
     is stepped on takes the others along.
     """
     smoothing = [smoothing_matrix(count, SMOOTHINGS, velocity) for count in velocity.shape[2:]]
+    weights = lattice.weights(problem.positions)
     parameters = velocity.detach().clone().requires_grad_()
     first, second = torch.zeros_like(velocity), torch.zeros_like(velocity)
     for iteration in range(count):
         subset = problem.subset(iteration)
-        weights = lattice.weights(problem.positions(subset))
         velocity = interpolate(parameters, smoothing)
-        loss = problem.objective(lattice.displacement(velocity, weights), subset)
+        loss = problem.objective(lattice.displacement(velocity, problem.along(weights, subset)), subset)
         loss = loss + stage.smoothness * stage.rough(velocity)
         (gradient,) = torch.autograd.grad(loss, parameters)
         rate = stage.rate * (0.55 + 0.45 * cos(pi * iteration / count))

@@ -6,7 +6,6 @@ a descent it is not held up by what lies in between, so that what glides is foun
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from ..model import enlarged, shrunk
 from .descriptors import Described, Descriptors
+from .problem import COARSE
 
-SHRINK = 4  # the images are averaged over cubes of this many working voxels
-REACH = 4  # of these averages, that displacements go along each axis
+SHRINK = 2 * COARSE  # the images are averaged over cubes of this many working voxels
+REACH = 4  # of these averages, that displacements go along each axis, and not much farther in between
 CELL = 2  # averages along each axis that move as one
 # How much it counts to lie off the smoothed displacement, by the squared distance in averages, from look to look.
 COUPLINGS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
@@ -29,7 +29,7 @@ _LEAST_SEEN = 0.1  # of a cell and its neighbours; what sees less fits as well a
 
 @torch.no_grad()
 def searched(descriptors: Descriptors) -> Tensor:
-    """Return the displacement φ of up to 16 voxels along each axis that aligns ``moving(x + φ(x))`` with ``fixed(x)``.
+    """Return the displacement φ of up to 18 voxels that aligns ``moving(x + φ(x))`` with ``fixed(x)``.
 
     Returns:
         (1, 3, D, H, W) in voxels, smooth but not always invertible; zero where the images are too small to tell.
@@ -37,42 +37,58 @@ def searched(descriptors: Descriptors) -> Tensor:
     shape = descriptors.shape
     if min(shape) < SHRINK * _SMALLEST:
         return descriptors.fixed.image.new_zeros((1, 3, *shape))
-    coarse = descriptors.shrunk(SHRINK)
-    steps = list(product(range(-REACH, REACH + 1), repeat=3))
-    unlike = _unlike(coarse.fixed, coarse.moving, steps)
+    half = descriptors.shrunk(COARSE)
+    reach = range(-REACH, REACH + 1)
+    steps = [step for step in product(reach, repeat=3) if sum(n**2 for n in step) <= (REACH + 0.5) ** 2]
+    unlike = _unlike(_averaged(half.fixed), _averaged(half.moving), steps)
     cells = unlike.shape[1:]
     unlike = unlike.flatten(1)
     tried = torch.tensor(steps, dtype=unlike.dtype, device=unlike.device)
+    far = tried.square().sum(1, keepdim=True)
     found = unlike.new_zeros((1, 3, *cells))
     for coupling in COUPLINGS:
         # |tried - found|² without what is the same for all that are tried
-        apart = tried.square().sum(1, keepdim=True) - 2 * tried @ found[0].flatten(1)
-        found = tried[(unlike + coupling * apart).argmin(0)].T.reshape(found.shape)
+        together = torch.addmm(unlike + coupling * far, tried, found[0].flatten(1), alpha=-2 * coupling)
+        found = tried[together.argmin(0)].T.reshape(found.shape)
         found = _around(_around(found))
     return enlarged(found / CELL, shape, SHRINK * CELL)
 
 
+def _averaged(half: Described) -> Described:
+    """Return it averaged further, to `SHRINK`, without what it has of the gradient map, and in whole cells."""
+
+    def even(volume: Tensor) -> Tensor:
+        coarse = shrunk(volume, SHRINK // COARSE)
+        odd = [-n % CELL for n in coarse.shape[2:]]
+        return F.pad(coarse, [0, odd[2], 0, odd[1], 0, odd[0]])
+
+    return Described(even(half.features[:, :_CHANNELS]), even(half.image), even(half.weight()))
+
+
 def _unlike(fixed: Described, moving: Described, steps: list[tuple[int, ...]]) -> Tensor:
     """Return the mean squared difference of the descriptors around each cell for each step, (steps, d, h, w)."""
-    seen = torch.cat(list(_seen(fixed, moving, steps)))
-    difference, weight = _around(seen).unbind(1)
-    mean = difference.sum() / weight.sum().clamp_min(1e-6)
-    return torch.where(weight > _LEAST_SEEN, difference / weight.clamp_min(1e-6), mean)
-
-
-def _seen(fixed: Described, moving: Described, steps: list[tuple[int, ...]]) -> Iterator[Tensor]:
-    """Yield the weighted difference and the weight in each cell (1, 2, d, h, w), step by step."""
-    features = fixed.features[:, :_CHANNELS].contiguous()
-    there = F.pad(moving.features[:, :_CHANNELS], (REACH,) * 6, mode="replicate")
+    there = F.pad(moving.features, (REACH,) * 6, mode="replicate")
     counts = F.pad(moving.weight(), (REACH,) * 6)
     here = fixed.weight() * fixed.tissue
-    difference = torch.empty_like(features)
-    for step in steps:
-        moved: Any = (..., *(slice(REACH + by, REACH + by + n) for by, n in zip(step, features.shape[2:])))
-        weight = here * counts[moved]
-        torch.sub(there[moved], features, out=difference)
-        unlike = difference.square_().sum(1, keepdim=True) / _CHANNELS
-        yield shrunk(torch.cat([unlike * weight, weight], dim=1), CELL)
+    difference = torch.empty_like(fixed.features)
+    seen = here.new_empty(len(steps), 2, *(n // CELL for n in here.shape[2:]))
+    for step, cells in zip(steps, seen):
+        moved: Any = (..., *(slice(REACH + by, REACH + by + n) for by, n in zip(step, here.shape[2:])))
+        weight = (here * counts[moved])[0, 0]
+        torch.sub(there[moved], fixed.features, out=difference)
+        _into_cells(difference.square_().sum(1)[0] * weight, out=cells[0])
+        _into_cells(weight, out=cells[1])
+    unlike, weight = _around(seen).unbind(1)
+    unlike = unlike / _CHANNELS
+    mean = unlike.sum() / weight.sum().clamp_min(1e-6)
+    return torch.where(weight > _LEAST_SEEN * CELL**3, unlike / weight.clamp_min(1e-6), mean)
+
+
+def _into_cells(values: Tensor, out: Tensor) -> None:
+    """Write the sums of (D, H, W) over cells; much faster than to average them over neighbours."""
+    values = values[0::2] + values[1::2]
+    values = values[:, 0::2] + values[:, 1::2]
+    torch.add(values[..., 0::2], values[..., 1::2], out=out)
 
 
 def _around(values: Tensor) -> Tensor:
