@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from GradientGuidedRegistrationLib.registration.grid import (
     Grid,
     antialiased,
     enclosing_grid,
     in_patient_order,
+    smoothed,
     working_grid,
 )
 
@@ -84,6 +86,29 @@ def test_antialiasing_removes_what_the_target_cannot_hold():
     smooth = sitk.GetArrayFromImage(antialiased(noise, 2.0))
     assert smooth.std() < 0.3  # averaged in the plane
     assert abs(np.corrcoef(smooth[:-1].ravel(), smooth[1:].ravel())[0, 1]) < 0.05  # slices are left alone
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16, np.uint8])
+def test_a_gaussian_is_that_of_scipy_along_each_axis(grid, kind):
+    """Narrow, wide and none, of scalars and of vectors."""
+    random = np.random.default_rng(0)
+    sigmas = np.array([0.6, 3.5, 0.0]) * grid.spacing
+    for shape in (grid.shape, (*grid.shape, 3)):
+        array = (100 * random.random(shape)).astype(kind)
+        image = smoothed(grid.image(array), sigmas.tolist())
+        wanted = ndimage.gaussian_filter1d(array.astype(float), 0.6, axis=2, mode="nearest")
+        wanted = ndimage.gaussian_filter1d(wanted, 3.5, axis=1, mode="nearest")
+        assert Grid.of(image) == grid
+        assert np.allclose(sitk.GetArrayViewFromImage(image), wanted, atol=0.5)
+        narrow = smoothed(grid.image(array), [sigmas[0], 0.0, 0.0])
+        wanted = ndimage.gaussian_filter1d(array.astype(float), 0.6, axis=2, mode="nearest", truncate=5)
+        assert np.allclose(sitk.GetArrayViewFromImage(narrow), wanted, atol=0.02)
+
+
+def test_an_axis_of_few_voxels_is_not_smoothed():
+    array = np.random.default_rng(0).random((3, 20, 20)).astype(np.float32)
+    image = smoothed(sitk.GetImageFromArray(array), [0.0, 0.0, 1.0])
+    assert np.array_equal(sitk.GetArrayViewFromImage(image), array)
 
 
 def turned_by(degrees: float) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +18,7 @@ REFINED_VOXELS = 144 * 144 * 128
 REFINED_FINEST = 0.8  # of the image's finest spacing
 MAXIMUM_VOXELS = 8_000_000
 _FEWEST_TO_SMOOTH = 4  # voxels along an axis that a recursive Gaussian needs
+_WIDE = 2.5  # voxels; of a wider Gaussian a recursive one is the faster
 
 
 @dataclass(frozen=True)
@@ -251,9 +253,34 @@ def antialiased(image: sitk.Image, spacing: float) -> sitk.Image:
 def smoothed(image: sitk.Image, sigmas: Sequence[float]) -> sitk.Image:
     """Return an image, of scalars or vectors, through a Gaussian with a standard deviation in mm along each axis.
 
-    An axis with a deviation of 0, or with fewer voxels than the filter can do, is left as it is.
+    The border value goes on outside. An axis with a deviation of 0, or with fewer voxels than the recursive filter can
+    do, is left as it is.
     """
     for axis, sigma in enumerate(sigmas):
         if sigma > 0 and image.GetSize()[axis] >= _FEWEST_TO_SMOOTH:
-            image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
+            voxels = sigma / image.GetSpacing()[axis]
+            if voxels > _WIDE:
+                image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
+            else:
+                array = _convolved(sitk.GetArrayViewFromImage(image), 2 - axis, voxels)
+                image = Grid.of(image).image(array)
     return image
+
+
+def _convolved(values: np.ndarray, axis: int, sigma: float) -> np.ndarray:
+    """Return an array through a Gaussian of ``sigma`` voxels, cut at four of them, along one axis; its edge goes on.
+
+    It takes a third of the time of a recursive Gaussian, which does not get a narrow one right either.
+    """
+    import torch
+
+    values = values.astype(np.result_type(values, np.float32), copy=False)
+    reach, size = ceil(4 * sigma), values.shape[axis]
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    margins = [(reach, reach) if other == axis else (0, 0) for other in range(values.ndim)]
+    padded = torch.from_numpy(np.pad(values, margins, mode="edge"))
+    result = torch.zeros(values.shape, dtype=padded.dtype)
+    for start, weight in enumerate(weights.tolist()):
+        result.add_(padded.narrow(axis, start, size), alpha=weight)
+    return result.numpy()

@@ -145,6 +145,8 @@ class Level:
         moving, moving_mask = (self.moving, self.moving_mask) if is_affine else self._rimmed
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(_BINS)
+        # That filter smooths once more: the derivative would be of another image than the one that is looked at.
+        method.MetricUseMovingImageGradientFilterOff()
         voxels = int(np.prod(self.fixed.GetSize()))
         if voxels > _SAMPLES:
             method.SetMetricSamplingStrategy(method.RANDOM)
