@@ -176,7 +176,7 @@ class Problem:
         if which is not None:
             numbers, points = numbers[which], points.index_select(1, which)
         sampled = self.moving(((points.T - (self.shrink - 1) / 2) / self.shrink).contiguous())
-        # To go through the voxels by their numbers is faster than through every so manieth along each axis.
+        # Taken by number, which is much faster than in steps along each axis.
         weight = self.weight[numbers] * sampled[:, -1].detach()
         difference = sampled[:, :-2] - self.fixed.index_select(1, numbers).T
         return Seen((difference**2).sum(1) / 12, weight, self.fixed_image[numbers], sampled[:, -2])
