@@ -181,10 +181,15 @@ def check_transform(transform: sitk.Transform, name: str) -> None:
     if not finite:
         raise InputError(f"The {name} has numbers that are NaN or infinite; give another one.")
     if transform.IsLinear():
-        origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-        matrix = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3).tolist()]
-        if np.linalg.svd(matrix, compute_uv=False)[-1] < _SMALLEST_SCALE:
+        if np.linalg.svd(linear_matrix(transform)[:, :3], compute_uv=False)[-1] < _SMALLEST_SCALE:
             raise InputError(f"The {name} cannot be inverted: it flattens space; give a rigid or an affine one.")
+
+
+def linear_matrix(transform: sitk.Transform) -> np.ndarray:
+    """Return the (3, 4) matrix of a linear point transform (LPS mm): the linear part, and where the origin goes."""
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(unit)) - origin for unit in np.eye(3).tolist()]
+    return np.column_stack([*columns, origin])
 
 
 def check_geometry(image: sitk.Image, name: str) -> None:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..whole_files import replacing_folder, write_text
 from .files import reason
-from .headers import check_transform_text
+from .headers import check_transform_text, linear_matrix
 from .result import Result
 from .settings import Settings
 
@@ -201,9 +201,7 @@ def _matrix(transform: sitk.Transform | None) -> list[float] | None:
     """The (3, 4) matrix of a linear point transform (LPS mm), row by row; None for another, or none."""
     if transform is None or not transform.IsLinear():
         return None
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    columns = [np.array(transform.TransformPoint(unit)) - origin for unit in np.eye(3).tolist()]
-    return np.column_stack([*columns, origin]).ravel().tolist()
+    return linear_matrix(transform).ravel().tolist()
 
 
 def _affine(values: object, name: str) -> sitk.AffineTransform | None:
