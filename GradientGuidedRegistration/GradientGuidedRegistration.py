@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
 
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007 (Slicer 5.10 knows no other)
+
+_DOUBLE_CLICK_S = 0.4
 
 #
 # GradientGuidedRegistration
@@ -151,13 +154,16 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         self._lastSet: Any = None
         self._guiTag: Any = None
         self.runner: Any = None
+        self._followed: list[Any] = []
+        self._shownBeforeImport = False
+        self._started = 0.0
 
     # --- life of the panel
 
     def setup(self) -> None:
         """Build the panel. Slicer calls it once, when the module is first shown."""
         from GradientGuidedRegistrationLib.panel.process import remove_orphans
-        from GradientGuidedRegistrationLib.panel.repairs import reach_node_selectors, tell_every_path
+        from GradientGuidedRegistrationLib.panel.repairs import letting_go, reach_node_selectors, tell_every_path
         from GradientGuidedRegistrationLib.panel.result_section import ResultSection
         from GradientGuidedRegistrationLib.panel.runner import Runner
         from GradientGuidedRegistrationLib.panel.setup_section import SetupSection
@@ -186,8 +192,10 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(scene, scene.NodeAddedEvent, self.resultSection.update)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, letting_go(self.ui))
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
         self.resultSection.find()
@@ -240,20 +248,30 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller: Any, event: Any) -> None:
+        """A scene is opened or added: until it is there, the node selectors would empty what is chosen."""
+        self._shownBeforeImport = self._parameterNode is not None
+        self.setParameterNode(None)
+
     def onSceneEndImport(self, caller: Any, event: Any) -> None:
         """A scene was opened: its results are shown, its parameter set replaces the empty one made before."""
         self.resultSection.find()
-        made, shown = self._madeSet, self._parameterNode
-        if made is None or made not in self.parameterSets() or (shown is not None and shown.parameterNode is not made):
+        self.replaceUnusedSet()
+        if self._shownBeforeImport:
+            self.initializeParameterNode()
+
+    def replaceUnusedSet(self) -> None:
+        """If the parameter set that was made here and shown last is still empty, one of the scene takes its place."""
+        made, sets = self._madeSet, self.parameterSets()
+        if made not in sets or self._lastSet is not made:
             return
-        others = [node for node in self.parameterSets() if node is not made]
+        others = [GradientGuidedRegistrationParameterNode(node) for node in sets if node is not made]
         own = GradientGuidedRegistrationParameterNode(made)
-        if not others or own.fixedVolume is not None or own.movingVolume is not None:
-            return
-        if shown is not None:
-            sets = [GradientGuidedRegistrationParameterNode(node) for node in others]
-            self.setParameterNode(next((one for one in sets if one.fixedVolume or one.movingVolume), sets[0]))
-        slicer.mrmlScene.RemoveNode(made)
+        if others and own.fixedVolume is None and own.movingVolume is None:
+            chosen = next((one for one in others if one.fixedVolume or one.movingVolume), others[0])
+            self._lastSet = chosen.parameterNode
+            self.ui.parameterSetSelector.setCurrentNode(chosen.parameterNode)  # else it chooses by itself
+            slicer.mrmlScene.RemoveNode(made)
 
     def onNodeRemoved(self, caller: Any, event: Any) -> None:
         """The parameter set that is shown may be gone: another takes its place."""
@@ -294,15 +312,16 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             node = self._parameterNode.parameterNode
-            if self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self.updatePanel):
-                self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+            if self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified):
+                self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
+        self.followVolumes()
         if parameterNode is not None:
             self._lastSet = parameterNode.parameterNode
             self._guiTag = parameterNode.connectGui(self.ui)
             self.ui.parameterSetSelector.setCurrentNode(parameterNode.parameterNode)
             self.ui.weightsPathEdit.currentPath = parameterNode.weights
-            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updatePanel)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             self.updatePanel()
 
     def onParameterSet(self, node: Any) -> None:
@@ -342,7 +361,31 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
         if self._parameterNode is None:
             return _("There is no parameter set.")
         has_torch = self.setupSection.torch_version is not None
-        return missing(self._parameterNode, has_torch, self.logic.hasNetwork(self._parameterNode))
+        has_network = self.logic.hasNetwork(self._parameterNode)
+        return missing(self._parameterNode, has_torch, has_network) or self.logic.misplaced(self._parameterNode)
+
+    def followVolumes(self) -> None:
+        """Notice when one of the chosen volumes is put under a transform or taken out of one."""
+        parameters = self._parameterNode
+        volumes = [parameters.fixedVolume, parameters.movingVolume] if parameters is not None else []
+        for node in self._followed:
+            if self.hasObserver(node, node.TransformModifiedEvent, self.onVolumeMoved):
+                self.removeObserver(node, node.TransformModifiedEvent, self.onVolumeMoved)
+        self._followed = [
+            node for number, node in enumerate(volumes) if node is not None and node not in volumes[:number]
+        ]
+        for node in self._followed:
+            self.addObserver(node, node.TransformModifiedEvent, self.onVolumeMoved)
+
+    def onVolumeMoved(self, *_args: Any) -> None:
+        """A chosen volume is elsewhere: it may fit, or not fit any more."""
+        self.updatePanel()
+        self.resultSection.update()
+
+    def onParametersModified(self, *_args: Any) -> None:
+        """Something else is chosen."""
+        self.followVolumes()
+        self.updatePanel()
 
     def updatePanel(self, *_args: Any) -> None:
         """Enable what can be done, say what is missing, and tell what it will take."""
@@ -358,10 +401,11 @@ class GradientGuidedRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservat
 
     def onRegister(self, *_args: Any) -> None:
         """The one button: register, or cancel what runs."""
-        if self.runner.running:
-            self.runner.queue.cancel()
-        else:
+        if not self.runner.running:
             self.onQueue()
+            self._started = time.monotonic()
+        elif time.monotonic() - self._started > _DOUBLE_CLICK_S:  # the second half of a double click is no «Cancel»
+            self.runner.queue.cancel()
 
     def onQueue(self, *_args: Any) -> None:
         """Hand what is chosen to the background process; if one runs already, it waits for its turn."""
@@ -429,6 +473,18 @@ class GradientGuidedRegistrationLogic(ScriptedLoadableModuleLogic):
             return settings.use_network and weights_file(settings) is not None
         except InputError:
             return False
+
+    def misplaced(self, parameters: GradientGuidedRegistrationParameterNode) -> str:
+        """Why the volumes of a parameter node cannot be registered where they are, as a sentence; empty if they can."""
+        from GradientGuidedRegistrationLib import mrml
+        from GradientGuidedRegistrationLib.errors import InputError
+
+        try:
+            mrml.parent_to_world(parameters.fixedVolume)
+            mrml.parent_to_world(parameters.movingVolume, before_registration=True)
+        except InputError as error:
+            return str(error)
+        return ""
 
     def register(
         self,

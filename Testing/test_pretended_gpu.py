@@ -67,6 +67,30 @@ with pretended_gpu():
         assert result.steps == steps and result.weights.is_file()
 """
 
+# Phantoms are made on the device, own pairs are read from files: a batch may hold both.
+OWN_PAIRS = """
+import sys
+from pathlib import Path
+import SimpleITK as sitk
+from pretended_gpu import pretended_gpu
+from GradientGuidedRegistrationLib.training import train
+from GradientGuidedRegistrationLib.training.phantom import phantom_images
+from GradientGuidedRegistrationLib.training.settings import with_preset
+
+folder = Path(sys.argv[1])
+for number in range(2):
+    (folder / "data" / str(number)).mkdir(parents=True)
+    images = phantom_images(number, shape=(32, 32, 32), spacing=4.0)
+    for name in ("fixed", "moving"):
+        sitk.WriteImage(images[name], str(folder / "data" / str(number) / f"{name}.nii.gz"))
+with pretended_gpu():
+    settings = with_preset(
+        output=folder / "run", preset="cpu", data=folder / "data", phantom_fraction=0.5, batch=4, steps=2,
+        shape=(32, 32, 32), spacing=4.0, zoom=(1.0, 1.2), method="vm", device="cuda",
+    )
+    assert train(settings).steps == 2
+"""
+
 # Losses of several steps are read at once there: at a time limit those since the last look are read before the end.
 TIME_LIMIT = """
 import sys
@@ -107,7 +131,9 @@ with pretended_gpu():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "code", [GUARD, REGISTRATION, TRAINING, TIME_LIMIT], ids=["guard", "registration", "training", "time limit"]
+    "code",
+    [GUARD, REGISTRATION, TRAINING, OWN_PAIRS, TIME_LIMIT],
+    ids=["guard", "registration", "training", "own pairs", "time limit"],
 )
 def test_on_a_gpu(code: str, repository: Path, tmp_path: Path) -> None:
     """In a process of its own: PyTorch keeps a device that was once made known."""

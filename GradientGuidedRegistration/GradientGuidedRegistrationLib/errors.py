@@ -7,7 +7,8 @@ from collections.abc import Iterable
 _MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "failed to allocate",
                  "bad allocation", "failed to map segment")  # fmt: skip
 _GPU_WORDS = ("cuda error", "cudnn", "cublas", "nvml", "device-side", "torch not compiled with cuda", "no cuda gpus",
-              "mps backend", "hip error")  # fmt: skip
+              "mps backend", "mps device", "hip error",
+              "unable to find an engine")  # fmt: skip
 
 
 class InputError(ValueError):

@@ -137,11 +137,13 @@ def read_names(path: Path) -> dict[int, str]:
     """
     try:
         texts = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        if not isinstance(texts, dict) or not all(label.lstrip("-").isdecimal() for label in texts):
+            raise ValueError('it is no object such as {"1": "liver", "2": "spleen"}')
         names = {int(label): str(name) for label, name in texts.items()}
         "".join(names.values()).encode("utf-8")  # JSON may have half a letter, which nothing can write
         return names
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None
+        raise InputError(f"The label names {path} cannot be read ({error}); give a JSON file of names.") from None
 
 
 def peak_memory_mb() -> float | None:

@@ -113,6 +113,7 @@ def register(task: Task) -> dict[str, Any]:
     job = storage.read_job(task.folder / INPUT)
     settings = _fitting(job, task)
     options = {name: getattr(job, name) for name in ("fixed_mask", "moving_mask", "initial_transform")}
+    result = None
     try:
         result = register(job.fixed, job.moving, settings, progress=task.progress, **options)
     except Exception as error:
@@ -120,6 +121,7 @@ def register(task: Task) -> dict[str, Any]:
             raise
         what = "ran out of memory" if is_memory_error(error) else "failed"
         task.events.send("note", text=f"The GPU {what}: going on with the CPU.")
+    if result is None:  # out of the block, which keeps all that the first try held
         result = register(job.fixed, job.moving, replace(settings, device="cpu"), progress=task.progress, **options)
     if task.stop_requested():
         task.progress("done", 1.0)

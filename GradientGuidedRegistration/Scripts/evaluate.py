@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     from GradientGuidedRegistrationLib.command import run_command
 
     return run_command(
-        lambda: evaluate(options, quiet), "evaluate.py", "interrupted; the cases that were done are in the table"
+        lambda: evaluate(options, quiet), "evaluate.py", "interrupted; the table, if there is one, holds what was done"
     )
 
 

@@ -177,8 +177,10 @@ def _cases(table: Path, options: argparse.Namespace) -> tuple[dict[str, dict[str
         paths = {str(column): path.strip() for column, path in row.items() if column is not None and path is not None}
         if len(paths) < len(row):
             wrong.append(f"Line {number} has another number of columns than the header.")
-        elif name.casefold() in taken or not _is_file_name(name):
-            wrong.append(f"Line {number} needs a name of its own that can be a file name, not '{name[:100]}'.")
+        elif not _is_file_name(name):
+            wrong.append(f"Line {number} needs a name that can be a file name, not '{name[:100]}'.")
+        elif name.casefold() in taken:
+            wrong.append(f"Line {number} needs a name of its own: '{name[:100]}' is that of a line above.")
         else:
             cases[name] = {column: str(table.parent / path) for column, path in paths.items() if path}
             cases[name] |= {o: getattr(options, o).replace("{name}", name) for o in OUTPUTS if getattr(options, o)}

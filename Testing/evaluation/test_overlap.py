@@ -15,6 +15,7 @@ from GradientGuidedRegistrationLib.evaluation import (
     labels_on_grid,
     mask_metrics,
     mean_metrics,
+    means_before_and_after,
 )
 from GradientGuidedRegistrationLib.evaluation.nearest import NearestCells
 from GradientGuidedRegistrationLib.evaluation.surface import Surface, element_areas, surface_distances
@@ -177,6 +178,15 @@ def test_multi_label_empty_one_sided_and_touching():
     assert (means["labels"], means["labels_with_distance"]) == (4, 2)
     json.dumps([metrics, means], allow_nan=False)
     assert mean_metrics({})["dice"] is None
+
+
+def test_a_structure_that_is_lost_makes_no_mean_distance_better():
+    there, lost = {"dice": 0.8, "asd_mm": 2.0, "hd95_mm": 4.0}, {"dice": 0.0, "asd_mm": None, "hd95_mm": None}
+    far = {"dice": 0.1, "asd_mm": 18.0, "hd95_mm": 30.0}
+    means = means_before_and_after({"1": {"before": there, "after": there}, "2": {"before": far, "after": lost}})
+    assert means["before"]["asd_mm"] == means["after"]["asd_mm"] == 2.0
+    assert means["before"]["dice"] == pytest.approx(0.45) and means["after"]["dice"] == pytest.approx(0.4)
+    assert means["before"]["labels_with_distance"] == means["after"]["labels_with_distance"] == 1
 
 
 def test_label_cut_by_the_edge_is_closed_there():

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import GradientGuidedRegistrationLib
+from GradientGuidedRegistrationLib.errors import InputError
 from GradientGuidedRegistrationLib.model import NETWORKS, build_network, describe, load_weights, save_weights, weights
 
 PACKAGE = Path(GradientGuidedRegistrationLib.__file__).parent
@@ -128,9 +129,10 @@ def test_refuses_checkpoints_of_other_programs_and_later_versions(saved, tmp_pat
     torch.save({"state_dict": {}}, other)
     with pytest.raises(ValueError, match="another program"):
         load_weights(other)
-    rewritten(path, version=99)
-    with pytest.raises(ValueError, match=f"{path.name}.*version 99"):
-        load_weights(path)
+    for version in (99, -5, True):
+        rewritten(path, version=version)
+        with pytest.raises(ValueError, match=f"{path.name}.*version {version}"):
+            load_weights(path)
 
 
 def test_refuses_parameters_that_do_not_fit(saved):
@@ -146,6 +148,14 @@ def test_refuses_parameters_that_do_not_fit(saved):
     rewritten(path, state={**state, first: state[first] * float("nan")})
     with pytest.raises(ValueError, match=f"{first}.*NaN"):
         load_weights(path)
+    for value in (3, state[first].to("meta"), state[first].to_sparse(), state[first].bool(), state[first] + 0j):
+        rewritten(path, state={**state, first: value})
+        for read in (load_weights, describe):
+            with pytest.raises(InputError, match=f"{path.name}.*{first}"):
+                read(path)
+    rewritten(path, state={**state, 1: state[first]})
+    with pytest.raises(InputError, match=f"{path.name}.*state"):
+        load_weights(path)
 
 
 def test_refuses_damaged_entries_and_unknown_networks(saved):
@@ -156,6 +166,10 @@ def test_refuses_damaged_entries_and_unknown_networks(saved):
     rewritten(path, network="vm", options={"depth": 7})
     with pytest.raises(ValueError, match=f"{path.name}.*depth"):
         load_weights(path)
+    for options in ({1: 2}, {"name": "gated"}, {"fusion": "nope"}):
+        rewritten(path, network="gated", options=options)
+        with pytest.raises(InputError, match=path.name):
+            load_weights(path)
     rewritten(path, options=None)
     with pytest.raises(ValueError, match=f"{path.name}.*options"):
         load_weights(path)

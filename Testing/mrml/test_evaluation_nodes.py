@@ -109,6 +109,16 @@ def test_label_maps_match_by_value_or_by_the_names_of_their_colours(scene: Any, 
     assert [m.by for m in match_structures(structures_of(segments), structures_of(node))] == ["name", "name"]
 
 
+def test_a_structure_of_one_side_alone_counts_nowhere(scene: Any, geometries: Any, new_image: Any) -> None:
+    reference = new_image(geometries["lps"])
+    organ, other = box(reference, 0.2, 0.6), box(reference, 0.6, 0.9)
+    fixed = segmentation(scene, "F", [("organ", organ, "")])
+    moving = segmentation(scene, "M", [("organ", organ, ""), ("tumour", other, "")])
+    figures = compare_nodes(fixed, moving, IDENTITY, reference)
+    assert [entry["after"]["dice"] for entry in figures["labels"].values()] == [1.0, None]
+    assert figures["mean"]["after"]["dice"] == 1.0 and figures["mean"]["after"]["labels"] == 1
+
+
 def test_figures_agree_with_label_metrics(scene: Any, geometry: Any, new_image: Any) -> None:
     """A segmentation against a label map, moved by a known shift; the structure that fills more is overlapped."""
     reference = new_image(geometry)
@@ -212,7 +222,7 @@ def test_table_node(scene: Any, comparison: Any) -> None:
     column = table.GetColumnByName("Dice before")
     entries = list(comparison["labels"].values())
     assert column.GetValue(0) == pytest.approx(entries[0]["before"]["dice"])
-    assert column.GetValue(1) == 0.0 and np.isnan(column.GetValue(2))
+    assert np.isnan(column.GetValue(1)) and np.isnan(column.GetValue(2))
     assert np.isnan(table.GetColumnByName("ASD after (mm)").GetValue(1))
     assert column.GetValue(3) == pytest.approx(comparison["mean"]["before"]["dice"])
 

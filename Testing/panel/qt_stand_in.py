@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,7 +62,10 @@ class _PathLineEdit(QtWidgets.QWidget):
 
 
 class _NodeComboBox(QtWidgets.QWidget):
-    """Remembers the node and draws its name. Nodes come from `setCurrentNode` alone; of other classes it has none."""
+    """Remembers the node and draws its name. Of classes that it does not list it has none.
+
+    As in Slicer, it chooses another node by itself when its own leaves the scene.
+    """
 
     currentNodeChanged = QtCore.Signal(object)
 
@@ -76,6 +80,17 @@ class _NodeComboBox(QtWidgets.QWidget):
 
     def setMRMLScene(self, scene: Any) -> None:
         self.scene = scene
+        this = weakref.ref(self)
+        scene.AddObserver(scene.NodeRemovedEvent, lambda *_: this() is not None and this()._jump())
+
+    def _jump(self) -> None:
+        if self._node is not None and not self.scene.IsNodePresent(self._node):
+            there = [self.scene.GetNthNode(number) for number in range(self.scene.GetNumberOfNodes())]
+            self.setCurrentNode(next((node for node in there if self._lists(node)), None))
+
+    @property
+    def noneEnabled(self) -> bool:
+        return bool(self.property("noneEnabled"))
 
     def addAttribute(self, *arguments: str) -> None:
         self.attribute = arguments

@@ -243,6 +243,18 @@ def test_a_fixed_volume_that_was_moved_is_told(panel: Any, show: Any, volumes: A
     assert ui.fadeButton.enabled and ui.reportButton.enabled and ui.registeredCheckBox.enabled
 
 
+def test_a_transform_that_was_inverted_is_no_result_any_more(panel: Any, show: Any, views: Any) -> None:
+    nodes = show()
+    nodes.transform.Inverse()
+    panel.resultSection.update()
+    for button in (panel.ui.fadeButton, panel.ui.reportButton):
+        assert not button.enabled
+    assert "was inverted or changed" in panel.ui.reportButton.toolTip
+    nodes.transform.Inverse()
+    panel.resultSection.update()
+    assert panel.ui.reportButton.enabled
+
+
 def test_the_module_is_reloaded_although_a_volume_was_hardened(panel: Any, show: Any, volumes: Any) -> None:
     """The old panel takes leave with the library that it was made with; another one's errors are not its own."""
     show()

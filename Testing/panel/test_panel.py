@@ -226,6 +226,50 @@ def test_a_scene_that_is_added_leaves_what_was_chosen(filled: Any, scene: Any) -
     assert scene.IsNodePresent(own)
 
 
+def test_what_is_deleted_is_not_replaced_by_its_neighbour(filled: Any, scene: Any) -> None:
+    """Another volume of the user's might be registered, or overwritten."""
+    others = [volume(scene, name, seed=number) for number, name in enumerate(("PET", "warped"), start=3)]
+    grids = [scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name) for name in ("mine", "scratch")]
+    parameters = filled._parameterNode
+    parameters.warpedVolume, parameters.transform = others[1], grids[1]
+    for node in (others[1], grids[1], parameters.movingVolume):
+        scene.RemoveNode(node)
+    assert (parameters.warpedVolume, parameters.transform, parameters.movingVolume) == (None, None, None)
+    assert filled.ui.warpedVolumeSelector.currentNode() is None
+    assert filled.ui.missingLabel.text == "Choose the moving volume (CT)." and not filled.ui.registerButton.enabled
+
+
+def test_a_scene_that_is_added_empties_no_choice(filled: Any, scene: Any, tmp_path: Path) -> None:
+    """Slicer's node selectors forget what they show while a scene is imported."""
+    parameters = filled._parameterNode
+    chosen = parameters.fixedVolume, parameters.movingVolume
+    parameters.spacing = 4.0
+    empty = lambda *_: [  # noqa: E731
+        selector.setCurrentNode(None) for selector in (filled.ui.fixedSelector, filled.ui.movingSelector)
+    ]
+    scene.AddObserver(scene.NodeAddedEvent, empty)
+    path = tmp_path / "points.mrml"
+    path.write_text('<MRML version="Slicer5" userTags=""><MarkupsFiducial id="F1" name="F"/></MRML>', encoding="utf-8")
+    scene.SetURL(str(path))
+    assert scene.Import()
+    shown = filled._parameterNode
+    assert shown.parameterNode is parameters.parameterNode
+    assert (shown.fixedVolume, shown.movingVolume, shown.spacing) == (*chosen, 4.0)
+
+
+def test_a_volume_under_a_result_is_told_before_the_click(filled: Any, scene: Any) -> None:
+    parameters = filled._parameterNode
+    warp = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "CT to MR")
+    warp.SetAttribute("GradientGuidedRegistration.Result", "1")
+    parameters.movingVolume.SetAndObserveTransformNodeID(warp.GetID())
+    assert filled.ui.registerButton.enabled  # that result is left out and replaced
+    filled.onSwap()
+    assert "untick «Show the moving volume registered»" in filled.ui.missingLabel.text
+    assert not filled.ui.registerButton.enabled
+    parameters.fixedVolume.SetAndObserveTransformNodeID(None)
+    assert filled.ui.registerButton.enabled and not filled.ui.missingLabel.text
+
+
 def test_the_panel_leaves_its_place_to_an_empty_widget(panel: Any) -> None:
     """Slicer takes the place out of its layout without deleting it; Qt would go on with the heights in it."""
     from PySide6.QtCore import QCoreApplication, QEvent

@@ -131,7 +131,8 @@ def test_a_killed_process_is_told_and_can_be_tried_again(filled: Any, scene: Any
 def test_input_that_cannot_be_registered_is_told_in_a_sentence(filled: Any, scene: Any) -> None:
     bent = mrml.transform_node_from_field(sitk.Image([4, 4, 4], sitk.sitkVectorFloat32, 3), "bent", scene)
     filled._parameterNode.fixedVolume.SetAndObserveTransformNodeID(bent.GetID())
-    filled.ui.registerButton.click()
+    assert "non-linear transform 'bent'" in filled.ui.missingLabel.text and not filled.ui.registerButton.enabled
+    filled.runner.register(filled._parameterNode)
     assert "non-linear transform 'bent'" in filled.ui.errorLabel.text
     assert filled.runner.queue.current is None
     assert not job_folders()

@@ -36,6 +36,10 @@ def damaged(text: str, how: str) -> str:
         values[0] = [1000, 1000, 1000]
     elif how == "spacing":
         values[1] = ["a", 1.0, 1.0]
+    elif how == "no number":
+        values[1] = [float("nan"), 1.0, 1.0]
+    elif how == "sign":
+        values[0] = [-n for n in values[0][:1]] + values[0][1:]
     elif how == "too few":
         values = values[1:]
     elif how == "content":
@@ -45,7 +49,7 @@ def damaged(text: str, how: str) -> str:
     return json.dumps(values)
 
 
-@pytest.mark.parametrize("how", ["cut", "size", "spacing", "too few", "content", "a number"])
+@pytest.mark.parametrize("how", ["cut", "size", "spacing", "no number", "sign", "too few", "content", "a number"])
 def test_what_is_no_map_is_told(error: sitk.Image, how: str) -> None:
     with pytest.raises(InputError, match="The result in 'x' is damaged; start the registration again"):
         unpacked(damaged(packed(error), how), "The result in 'x'")

@@ -153,7 +153,7 @@ def test_masks_take_no_trust_away(phantom):
     )
     for result in (masked, in_body):
         assert result.quality["overlap"] == free.quality["overlap"]
-        share = "normalized_mutual_information"
+        share = "information_told"
         assert result.quality[share] == pytest.approx(free.quality[share], rel=0.15)
         assert result.quality["mutual_information"]["after"] > result.quality["mutual_information"]["before"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .boundary import WorstBoundary, worst_boundary
 from .field import displacement_statistics, field_metrics, jacobian_determinant
 from .landmarks import target_registration_error
-from .overlap import label_metrics, label_volumes, labels_on_grid, mask_metrics, mean_metrics
+from .overlap import label_metrics, label_volumes, labels_on_grid, mask_metrics, mean_metrics, means_before_and_after
 from .registered import check_covers, compare_registered, field_transform, seen_part, warp_labels
 from .tables import compare_labels, csv_of, label_values, rows_of
 
@@ -29,6 +29,7 @@ __all__ = [
     "labels_on_grid",
     "mask_metrics",
     "mean_metrics",
+    "means_before_and_after",
     "rows_of",
     "seen_part",
     "target_registration_error",

@@ -145,6 +145,19 @@ def mean_metrics(metrics: Mapping[Any, Metrics]) -> Metrics:
     return means
 
 
+def means_before_and_after(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Metrics]:
+    """The `mean_metrics` of labels "before" and "after", of distances over those that have one in both.
+
+    A structure that is lost on the way would otherwise make the mean look better.
+    """
+    sides: dict[str, dict[str, Metrics]] = {"before": {}, "after": {}}
+    for key, entry in entries.items():
+        undefined = [name for name in DISTANCES if any(entry[side][name] is None for side in sides)]
+        for side, rows in sides.items():
+            rows[key] = {**entry[side], **dict.fromkeys(undefined)}
+    return {side: mean_metrics(rows) for side, rows in sides.items()}
+
+
 def integer_labels(labels: sitk.Image, what: str) -> sitk.Image:
     """The labels as an integer image: itself, or cast to Int32 where they are stored as floating-point numbers.
 

@@ -10,7 +10,15 @@ from typing import Any
 import SimpleITK as sitk
 
 from .boundary import SeenRegion, worse_of, worst_place
-from .overlap import Metrics, integer_labels, label_regions, label_volumes, labels_on_grid, mean_metrics, region_metrics
+from .overlap import (
+    Metrics,
+    integer_labels,
+    label_regions,
+    label_volumes,
+    labels_on_grid,
+    means_before_and_after,
+    region_metrics,
+)
 
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)", "hd95_mm": "HD95 (mm)"}
 COLUMNS = (
@@ -46,10 +54,10 @@ def compare_labels(
 
     Returns:
         {"labels": {"3": {"name", "before": {...}, "after": {...}}, ...}, "mean": {"before": {...}, "after": {...}},
-        "worst": {"label", "point", "distance_mm"} or None} with the figures of `label_metrics` and `mean_metrics`, and
-        the `worst_boundary` after. The moving volume before is that of the whole structure, also where it reaches past
-        the grid of `fixed_labels`. A label that is lost or gained by warping stays in both columns. Keys are strings
-        and values plain, so that all of it survives JSON unchanged.
+        "worst": {"label", "point", "distance_mm"} or None} with the figures of `label_metrics`, the
+        `means_before_and_after` and the `worst_boundary` after. The moving volume before is that of the whole
+        structure, also where it reaches past the grid of `fixed_labels`. A label that is lost or gained by warping
+        stays in both columns. Keys are strings and values plain, so that all of it survives JSON unchanged.
 
     Raises:
         InputError: an image is not 3-D or not of whole numbers.
@@ -68,7 +76,7 @@ def compare_labels(
         figures["before"]["moving_volume_ml"] = volumes.get(label, 0.0)
         entries[str(label)] = {"name": names.get(label, f"Label {label}"), **figures}
         worst = worse_of(worst, worst_place(label, box, fixed, warped, region, worst))
-    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
+    means = means_before_and_after(entries)
     place = None if worst is None else {**worst._asdict(), "point": list(worst.point)}
     return {"labels": entries, "mean": means, "worst": place}
 

@@ -91,7 +91,7 @@ def load_weights(path: str | Path, name: str | None = None, device: str | torch.
     try:
         with torch.device("meta"):  # sizes only: a file may ask for more than there is memory
             network = build_network(content["network"], **content["options"])
-    except (InputError, RuntimeError, ValueError, ArithmeticError) as error:
+    except (InputError, RuntimeError, ValueError, ArithmeticError, TypeError, LookupError) as error:
         raise InputError(f"{path} asks for a network that is not known here: {error}") from error
     planned = network.state_dict()
     _check_state(path, content["state"], planned)
@@ -139,11 +139,17 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a file of {FORMAT}; it was written by another program.")
     version = content.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise InputError(f"{path} has version {version}, but this program reads up to {VERSION}: update the extension.")
     for name, kind in _FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise InputError(f"{path} is damaged: its entry {name!r} is missing or is not a {kind.__name__}.")
+    for name in ("options", "state"):
+        if not all(isinstance(key, str) for key in content[name]):
+            raise InputError(f"{path} is damaged: its entry {name!r} has keys that are no names.")
+    for name, value in content["state"].items():
+        if not _is_plain_tensor(value):
+            raise InputError(f"{path} is damaged: its parameter {name} is no array of floating-point numbers.")
     passes = content["coarse_passes"]
     if not all(type(factor) is int and 2 <= factor <= _COARSEST_PASS for factor in passes) or len(passes) > 8:
         raise InputError(f"{path} asks for passes that are not known here: {passes!r}.")
@@ -155,11 +161,16 @@ def _check_state(path: Path, found: dict[str, Tensor], expected: dict[str, Tenso
         missing, surplus = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
         raise InputError(f"{path} does not fit its network: parameters {missing} are missing, {surplus} are too many.")
     for name, value in expected.items():
-        if not isinstance(found[name], Tensor) or found[name].shape != value.shape:
-            shape = tuple(found[name].shape) if isinstance(found[name], Tensor) else type(found[name]).__name__
+        if found[name].shape != value.shape:
+            shape = tuple(found[name].shape)
             raise InputError(f"{path}: parameter {name} is {shape}, but the network needs {tuple(value.shape)}.")
         if not torch.isfinite(found[name]).all():
             raise InputError(f"{path}: parameter {name} holds NaN or infinity; the training that wrote it diverged.")
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    is_dense = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return is_dense and value.is_floating_point()
 
 
 def _check_plain(name: str, value: Any) -> None:

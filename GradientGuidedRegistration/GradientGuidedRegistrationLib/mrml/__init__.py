@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         plot_nodes_from_table,
         table_node_from_comparison,
     )
+    from .geometry import parent_to_world
     from .images import grid_from_node, image_from_node, volume_node_from_image
     from .labels import carry_labels, check_labels, labels_from_node, segment_names
     from .maps import disagreement_node, expected_error_node, gradient_map_node, jacobian_node, mixed_node
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .structures import match_structures, structures_of
     from .suggestions import suggest_structures
     from .transaction import all_or_nothing
-    from .transforms import field_from_node, transform_from_node, transform_node_from_field
+    from .transforms import field_from_node, holds_field, transform_from_node, transform_node_from_field
     from .unchanged import PairWatch, check_fits, fingerprint, input_fingerprints, registered_pair
     from .views import (
         ViewState,
@@ -75,6 +76,7 @@ __all__ = [
     "flicker",
     "gradient_map_node",
     "grid_from_node",
+    "holds_field",
     "image_from_node",
     "input_fingerprints",
     "is_registered",
@@ -89,6 +91,7 @@ __all__ = [
     "move_into",
     "observe_transform",
     "outline_node",
+    "parent_to_world",
     "plot_nodes_from_table",
     "points_from_markups",
     "recognize_pair",
@@ -116,6 +119,7 @@ __all__ = [
 
 _NAMES = {
     "colours": ("register_colours",),
+    "geometry": ("parent_to_world",),
     "evaluation_nodes": (
         "compare_nodes",
         "export_csv",
@@ -138,7 +142,7 @@ _NAMES = {
     "structures": ("match_structures", "structures_of"),
     "suggestions": ("suggest_structures",),
     "transaction": ("all_or_nothing",),
-    "transforms": ("field_from_node", "transform_from_node", "transform_node_from_field"),
+    "transforms": ("field_from_node", "holds_field", "transform_from_node", "transform_node_from_field"),
     "unchanged": ("PairWatch", "check_fits", "fingerprint", "input_fingerprints", "registered_pair"),
     "views": (
         "ViewState",

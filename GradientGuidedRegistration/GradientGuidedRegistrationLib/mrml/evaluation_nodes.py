@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import vtk
 
 from ..errors import InputError
-from ..evaluation import csv_of, mean_metrics, rows_of, target_registration_error
+from ..evaluation import csv_of, means_before_and_after, rows_of, target_registration_error
 from ..evaluation.overlap import Region, box_around, region_metrics
 from .label_grid import LabelGrid
 from .points import placed_indices, points_from_markups
@@ -91,9 +91,11 @@ def compare_matches(
         fixed, *sides = (Region(grid.mask(structure, box), spacing) for grid, structure in parts)
         figures = {when: region_metrics(fixed, side) for when, side in zip(("before", "after"), sides)}
         figures["before"]["moving_volume_ml"] = before.volume_ml(match.moving)
+        if match.fixed is None or match.moving is None:  # there is nothing that it could overlap with
+            for side in figures.values():
+                side["dice"] = None
         entries[str(number)] = {"name": match.name, "matched_by": match.by, **figures}
-    means = {when: mean_metrics({key: entry[when] for key, entry in entries.items()}) for when in ("before", "after")}
-    return {"labels": entries, "mean": means}
+    return {"labels": entries, "mean": means_before_and_after(entries)}
 
 
 def table_node_from_comparison(comparison: Mapping[str, Any], name: str, scene: Any) -> Any:

@@ -75,10 +75,10 @@ def parent_to_world(node: Any, before_registration: bool = False) -> np.ndarray:
         return np.eye(4)
     parent = chain[0]
     if not parent.IsTransformToNodeLinear(end):
-        raise InputError(
-            f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'. Harden that transform "
-            "(Data module, right-click, Harden transform) or take the node out of it, and try again."
-        )
+        way = "Take it out of it, or harden that transform (Data module, right-click), and try again."
+        if any(one.GetAttribute(RESULT_ATTRIBUTE) for one in chain):
+            way = "That is the result of a registration: take it out (untick «Show the moving volume registered»)."
+        raise InputError(f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'. {way}")
     matrix = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToNode(end, matrix)
     world = matrix_from_vtk(matrix)

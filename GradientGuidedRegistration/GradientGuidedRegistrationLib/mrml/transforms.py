@@ -75,15 +75,21 @@ def grid_transform(field: sitk.Image) -> Any:
     return transform
 
 
+def holds_field(node: Any) -> bool:
+    """Whether a transform node holds a field as `transform_node_from_field` puts it, and was not inverted since."""
+    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
+    return transform is not None and transform.GetDisplacementGrid() is not None
+
+
 def field_from_node(node: Any) -> sitk.Image | None:
     """The field (LPS mm, fixed to moving, float32) of a node that holds one as `transform_node_from_field` puts it.
 
     None for a transform of another kind, such as one that was inverted or has another hardened onto it.
     """
-    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
-    data = transform.GetDisplacementGrid() if transform is not None else None
-    if data is None:
+    if not holds_field(node):
         return None
+    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
+    data = transform.GetDisplacementGrid()
     matrix = np.eye(4)
     matrix[:3, :3] = matrix_from_vtk(transform.GetGridDirectionMatrix())[:3, :3] * data.GetSpacing()
     matrix[:3, 3] = data.GetOrigin()

@@ -16,7 +16,7 @@ def step_name(step: str) -> str:
     return {
         "prepare": _("Preparing the images"),
         "align": _("Aligning"),
-        "predict": _("First guess by the network"),
+        "predict": _("Preparing the deformation"),
         "refine": _("Refining the deformation"),
         "assemble": _("Building the transform"),
         "done": _("Finishing"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
+import vtk
 
 
 def node_selectors(ui: Any) -> list[Any]:
@@ -19,6 +20,21 @@ def hide_from_selectors(ui: Any, node_ids: Sequence[str]) -> None:
         model = selector.sortFilterProxyModel()
         if list(model.hiddenNodeIDs) != list(node_ids):
             model.hiddenNodeIDs = list(node_ids)
+
+
+def letting_go(ui: Any) -> Callable[..., None]:
+    """An observer of nodes that are about to leave the scene: where one of them is chosen, nothing is from then on.
+
+    Slicer's lists would choose its neighbour: a volume of the user's might then be registered, or overwritten.
+    """
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def let_go(caller: Any, event: Any, node: Any) -> None:
+        for selector in node_selectors(ui):
+            if selector.noneEnabled and selector.currentNode() is node:
+                selector.setCurrentNode(None)
+
+    return let_go
 
 
 def reach_node_selectors(ui: Any) -> None:

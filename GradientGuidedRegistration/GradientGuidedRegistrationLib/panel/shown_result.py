@@ -23,7 +23,7 @@ class ShownResult:
 
         self.result = nodes.result
         self._watch = mrml.PairWatch.of(nodes.transform)
-        self.title = nodes.transform.GetName()
+        self._title = nodes.transform.GetName()
         self._logic = logic
         self._review: Any = None
         fixedNode, movingNode = mrml.registered_pair(nodes.transform)
@@ -34,6 +34,14 @@ class ShownResult:
     def node(self, role: str) -> Any:
         """The node "fixed", "moving", "transform" or "inverse"; None if it is not there, or not any more."""
         return slicer.mrmlScene.GetNodeByID(self._ids[role]) if role in self._ids else None
+
+    @property
+    def title(self) -> str:
+        """The name of the transform, its last one if it is gone."""
+        transform = self.node("transform")
+        if transform is not None:
+            self._title = transform.GetName()
+        return self._title
 
     @property
     def transform_id(self) -> str:
@@ -54,12 +62,18 @@ class ShownResult:
     def obstacle(self) -> str:
         """Why this result cannot be looked at any more, as a sentence; empty if it can."""
         if self.node("fixed") is None or self.node("moving") is None:
-            return _("Register first.")
+            return _("A volume of this result is not in the scene any more.")
         return self.changed
 
     @property
     def changed(self) -> str:
-        """That one of the volumes was changed since it was registered, and what to do; empty if none was."""
+        """What was changed since the registration, and what to do; empty if nothing was."""
+        from .. import mrml
+
+        transform = self.node("transform")
+        if transform is not None and not mrml.holds_field(transform):
+            return _("The transform '{name}' was inverted or changed: it is not that result any more. Undo that, or "
+                     "register again.").format(name=transform.GetName())  # fmt: skip
         try:
             self._watch.check(self.node("fixed"), self.node("moving"))
         except InputError as error:

@@ -218,9 +218,13 @@ def check_volume(image: sitk.Image, name: str) -> None:
         raise InputError(f"The {name} holds no voxels; its header is damaged.")
     check_geometry(image, name)
     values = sitk.GetArrayViewFromImage(image)
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values.sum(dtype=np.float64)):
-        bad = int(values.size - np.isfinite(values).sum())
-        raise InputError(f"The {name} has {bad} voxels that are NaN or infinite; replace them by background.")
+    if np.issubdtype(values.dtype, np.floating):
+        farthest = max(float(values.max()), -float(values.min()))  # NaN if one is
+        if not np.isfinite(farthest):
+            bad = int(values.size - np.isfinite(values).sum())
+            raise InputError(f"The {name} has {bad} voxels that are NaN or infinite; replace them by background.")
+        if farthest > np.finfo(np.float32).max:
+            raise InputError(f"The {name} has values as large as {farthest:.3g}; that is no image. Check its file.")
 
 
 def check_content(image: sitk.Image, name: str) -> None:

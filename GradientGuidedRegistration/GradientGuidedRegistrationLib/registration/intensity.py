@@ -39,6 +39,14 @@ class Normalized:
         """The image cut to the soft-tissue window, [0, 1]: what networks see, and what is shown."""
         return sitk.Clamp(self.image, sitk.sitkFloat32, 0.0, 1.0)
 
+    @property
+    def counted(self) -> float:
+        """The share, 0 to 1, of what was measured that counts."""
+        if self.excluded is None:
+            return 1.0
+        counts, left_out = (int(sitk.GetArrayViewFromImage(mask).sum()) for mask in (self.valid, self.excluded))
+        return counts / max(counts + left_out, 1)
+
     def unmasked(self) -> Normalized:
         """Return the image with all that was measured counting."""
         return self if self.excluded is None else replace(self, valid=self.valid + self.excluded, excluded=None)

@@ -27,6 +27,7 @@ _RIM = 10
 _SMALL_CHANGE = 1e-3  # of a parameter, in radians or mm
 _STARTS_REFINED = 4
 _NEAR_MM = 10.0  # at the corners: two descents from so near each other ended together in all of 14 cases
+_LEAST_COUNTED = 0.2  # of what was measured of an image: in a tight mask nothing says where the rest of a body lies
 _MAXIMUM_GAP_MM = (300.0, 300.0, 2000.0)  # only the patient table, along the body, moves a field of view by metres
 
 
@@ -79,24 +80,30 @@ class Level:
 
         What lies outside the moving image counts as background, so that an alignment gains nothing by leaving it.
         """
-        joint = self._joint(transform)
-        return _entropy(joint.sum(0)) + _entropy(joint.sum(1)) - _entropy(joint)
+        return _information(_joint(*self._seen(transform)))
 
-    def normalized_mutual_information(self, transform: sitk.Transform) -> float:
-        """Return the share, 0 to 1, of what the plainer image says that the other says, too: I / min(H(f), H(m))."""
-        joint = self._joint(transform)
-        fixed, moving = _entropy(joint.sum(1)), _entropy(joint.sum(0))
-        plainer = min(fixed, moving)
-        return (fixed + moving - _entropy(joint)) / plainer if plainer > 0 else 0.0
+    def information_told(self, transform: sitk.Transform, push: float) -> float:
+        """Return the share, 0 to 1, of what the plainer image says that the other says, too, because it lies there.
 
-    def _joint(self, transform: sitk.Transform) -> np.ndarray:
-        """Return how often each pair of grey values lies on each other, (32, 32), 1 in all."""
+        That is the normalized mutual information I / min(H(f), H(m)) less what is left of it when the moving image is
+        pushed off by ``push`` mm, to the nearest voxel, on the mean over both ways along each axis of the fixed image.
+        """
+        fixed, warped, inside = self._seen(transform)
+        joint = _joint(fixed, warped, inside)
+        steps = max(round(push / self.fixed.GetSpacing()[0]), 1)
+        pushed = [
+            _information(_joint(fixed, _pushed(warped, axis, by), inside))
+            for axis in range(3)
+            for by in (-steps, steps)
+        ]
+        plainer = min(_entropy(joint.sum(0)), _entropy(joint.sum(1)))
+        return max(_information(joint) - float(np.mean(pushed)), 0.0) / plainer if plainer > 0 else 0.0
+
+    def _seen(self, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the fixed image, the moving one through the transform, and where the fixed one counts (D, H, W)."""
         whole = transform if self.outer is None else sitk.CompositeTransform([self.outer, transform])
         warped = sitk.GetArrayFromImage(Grid.of(self.fixed).resample(self.moving, whole))
-        inside = sitk.GetArrayViewFromImage(self.fixed_mask) > 0
-        fixed, warped = sitk.GetArrayViewFromImage(self.fixed)[inside], warped[inside]
-        rows, columns = (np.clip((values * _BINS).astype(np.int32), 0, _BINS - 1) for values in (fixed, warped))
-        return np.bincount(rows * _BINS + columns, minlength=_BINS**2).reshape(_BINS, _BINS) / max(rows.size, 1)
+        return sitk.GetArrayViewFromImage(self.fixed), warped, sitk.GetArrayViewFromImage(self.fixed_mask) > 0
 
     def best(self, *transforms: sitk.Transform) -> sitk.Transform:
         """Return the transform with the highest mutual information, the first of equals."""
@@ -201,7 +208,8 @@ def align(
     Rigid alignment starts from the scanner coordinates, the centres of both fields of view, the centres of mass, tilted
     by up to 15 degrees, and, where one field of view is much the longer, along its length; the best starts at 8 mm are
     followed down to 2 mm and the one with the highest mutual information is kept. With ``initial`` that is the only
-    start, and the result is x → initial(linear(x)). Deterministic for one seed, whatever the number of threads.
+    start, and the result is x → initial(linear(x)). An image of which a mask leaves less than a fifth is aligned as a
+    whole. Deterministic for one seed, whatever the number of threads.
 
     Raises:
         InputError: when the images do not overlap and may not be moved, or lie implausibly far apart.
@@ -211,6 +219,7 @@ def align(
     if initialization == "none":
         return initial or identity
     coarse_mm, middle_mm, finest_mm = _spacings(fixed.image)
+    fixed, moving = (image if image.counted > _LEAST_COUNTED else image.unmasked() for image in (fixed, moving))
     finest = Level.of(fixed, moving, initial).at(finest_mm)
     middle = finest.at(middle_mm)
     coarse = middle.at(coarse_mm, _COARSE_SMOOTHING)
@@ -283,9 +292,25 @@ def _starts(level: Level) -> Iterator[sitk.Euler3DTransform]:
             yield start
 
 
+def _joint(fixed: np.ndarray, moving: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return how often each pair of grey values lies on each other where it counts, (32, 32), 1 in all."""
+    rows, columns = (np.clip((values[inside] * _BINS).astype(np.int32), 0, _BINS - 1) for values in (fixed, moving))
+    return np.bincount(rows * _BINS + columns, minlength=_BINS**2).reshape(_BINS, _BINS) / max(rows.size, 1)
+
+
+def _information(joint: np.ndarray) -> float:
+    return _entropy(joint.sum(0)) + _entropy(joint.sum(1)) - _entropy(joint)
+
+
 def _entropy(shares: np.ndarray) -> float:
     filled = shares[shares > 0]
     return float(-(filled * np.log(filled)).sum())
+
+
+def _pushed(values: np.ndarray, axis: int, steps: int) -> np.ndarray:
+    """Return the values so many voxels further along an axis; past the end, the last."""
+    length = values.shape[axis]
+    return values.take(np.arange(steps, length + steps).clip(0, length - 1), axis)
 
 
 def _extent_along(grid: Grid, direction: np.ndarray) -> float:
@@ -340,6 +365,8 @@ def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform,
     if gap.max() == 0:
         return
     apart = f"The fixed and the moving image do not overlap in space: {np.linalg.norm(gap):.0f} mm lie between them"
+    if not start.IsLinear() or np.any(np.abs(Grid.of(fixed).corners - corners) > 1):  # an initial transform
+        raise InputError(f"Through the initial transform {apart[0].lower()}{apart[1:]}; give another, or none.")
     if initialization == "none":
         raise InputError(f"{apart}; choose rigid initialization or give an initial transform.")
     if np.any(gap > _MAXIMUM_GAP_MM):

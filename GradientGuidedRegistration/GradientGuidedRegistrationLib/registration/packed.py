@@ -34,6 +34,8 @@ def unpacked(text: str, name: str) -> sitk.Image:
     try:
         *place, content = json.loads(text)
         grid = Grid(*map(tuple, place))
+        if min(grid.size) < 1 or not np.isfinite([*grid.spacing, *grid.origin, *grid.direction]).all():
+            raise ValueError("no place")
         steps = np.frombuffer(zlib.decompress(base64.b64decode(content, validate=True)), np.uint8)
         return grid.image(steps.reshape(grid.shape).astype(np.float32) * np.float32(_STEP_MM))
     except (ValueError, TypeError, RuntimeError, RecursionError, zlib.error):

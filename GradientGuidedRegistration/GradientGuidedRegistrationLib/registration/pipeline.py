@@ -104,7 +104,7 @@ def register(
         if residual is not None:
             quality["inverse_residual_mm"] = residual
         quality["overlap"] = _overlap(normalized_fixed, normalized_moving, grid, linear)
-        error = expected_error(held, quality["normalized_mutual_information"])
+        error = expected_error(held, quality["information_told"])
         quality["verdict"], quality["reasons"] = judged(error, held, quality)
         quality["network"] = getattr(network, "name", None)
         quality["network_used"] = network_used
@@ -202,6 +202,8 @@ def _restricted(normalized: Normalized, mask: sitk.Image | None, name: str) -> N
     if mask is None:
         return normalized
     check_volume(mask, name)
+    if not sitk.GetArrayViewFromImage(mask).any():
+        raise InputError(f"The {name} is empty: it has no voxel that is not 0.")
     inside = Grid.of(normalized.image).resample(
         sitk.Cast(mask != 0, sitk.sitkUInt8), interpolator=sitk.sitkNearestNeighbor
     )
@@ -305,7 +307,7 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
     level = linear_alignment.Level.of(*_counting(fixed, moving, after)).at(grid.spacing[0]).thinned()
     # The share that is common was fitted for whole fields of view, with their air.
     whole_images = linear_alignment.Level.of(fixed.unmasked(), moving.unmasked())
-    smooth = whole_images.at(_SAMPLED_MM, _LEAST_DETAIL_MM / _SAMPLED_MM).thinned()
+    smooth = whole_images.at(_SAMPLED_MM, _LEAST_DETAIL_MM / _SAMPLED_MM)
     before = level.mutual_information(sitk.Transform(3, sitk.sitkIdentity))
     return {
         **field_metrics(whole, inside),
@@ -315,7 +317,7 @@ def _quality(fixed, moving, grid: Grid, whole: sitk.Image, linear, initial) -> d
             "linear": level.mutual_information(linear),
             "after": level.mutual_information(after),
         },
-        "normalized_mutual_information": smooth.normalized_mutual_information(after),
+        "information_told": smooth.information_told(after, PUSH_MM),
         "working_grid": {"size": list(grid.size), "spacing_mm": grid.spacing[0]},
     }
 

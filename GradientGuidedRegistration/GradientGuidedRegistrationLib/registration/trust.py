@@ -2,8 +2,8 @@
 
 The expected error is a power law of two measurements, fitted to registrations with a known truth, failed ones among
 them: how much more the descriptors of the pair differ around a place when the displacement is pushed off, and how much
-of what the plainer image says the other says, too, once their noise is smoothed away. The first says where within a
-pair, the second how well the pair fits as a whole.
+less of what the plainer image says the other then says, too, once their noise is smoothed away. The first says where
+within a pair, the second how well the pair fits as a whole.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _FOLDING_PERCENT = 0.1
 _INVERSE_MM = 1.0  # at the 99th percentile
 _THIN_MM = 20.0  # of the fixed field of view: between so few structures an alignment slides
 _LEAST_RISE = 0.005  # what is less tells as little
-# log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _SIMILARITY log(information + 0.02)
-_CONSTANT, _DOUBT, _SIMILARITY = -2.76, 0.37, -1.98
+_LEAST_TOLD = 0.005
+# log(error + 0.3 mm) = _CONSTANT + _DOUBT log(sum of 1 / (rise + _LEAST_RISE)) + _FIT log(information + _LEAST_TOLD)
+_CONSTANT, _DOUBT, _FIT = -2.75, 0.32, -0.80
 _LARGEST_MM = 30.0  # about the largest error that it was fitted to
 
 
@@ -55,7 +56,7 @@ def expected_error(held: Held, information: float) -> sitk.Image:
 
     Args:
         held: after the registration.
-        information: normalized mutual information of the pair after the registration, see `linear.Level`.
+        information: that tells of the registration, see `linear.Level.information_told`.
     """
     rise, weight, _, grid = held
 
@@ -65,7 +66,7 @@ def expected_error(held: Held, information: float) -> sitk.Image:
     counts, total = np.maximum(around(weight), 0), max(weight.sum(), 1e-6)
     local = [(around(values * weight) + 0.01 * (values * weight).sum() / total) / (counts + 0.01) for values in rise]
     doubt = sum(1 / (np.maximum(values, 0) + _LEAST_RISE) for values in local)
-    level = _CONSTANT + _SIMILARITY * log(max(information, 0.0) + 0.02)
+    level = _CONSTANT + _FIT * log(max(information, 0.0) + _LEAST_TOLD)
     error = np.exp(level + _DOUBT * np.log(doubt)) - 0.3
     return grid.image(error.clip(0, _LARGEST_MM).astype(np.float32))
 
@@ -92,9 +93,11 @@ def judged(error: sitk.Image, held: Held, quality: dict) -> tuple[str, list[str]
     elif mean >= GOOD_MM or large > _LARGE_SHARE:
         check.append(f"{size}.")
     if information["after"] < 0.98 * information["initial"]:
-        poor.append("The images fit each other less than before the registration (mutual information fell).")
+        fell = f"from {information['initial']:.3f} to {information['after']:.3f}"
+        poor.append(f"The images fit each other less than before the registration (mutual information fell {fell}).")
     elif information["after"] < 0.98 * information["linear"]:
-        check.append("The deformation made the images fit each other less (mutual information fell).")
+        fell = f"from {information['linear']:.3f} to {information['after']:.3f}"
+        check.append(f"The images fit each other less than after the alignment alone (mutual information fell {fell}).")
     if overlap < _OVERLAP:
         check.append(f"The moving image covers {100 * overlap:.0f} % of the fixed image's field of view only.")
     if quality["folding_percent"] > _FOLDING_PERCENT:

@@ -44,8 +44,13 @@ class Case:
 
     def to(self, device: torch.device) -> Case:
         """The same case on a device."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in self.tensors().items()}
+        ahead = device.type == "cuda"  # what is brought back would be read before it is there
+        moved = {name: value.to(device, non_blocking=ahead) for name, value in self.tensors().items()}
         return replace(self, **moved)  # type: ignore[arg-type]
+
+    def pin_memory(self) -> Case:
+        """The same case where a GPU reads it while other work goes on; PyTorch's loader asks for it by this name."""
+        return replace(self, **{name: value.pin_memory() for name, value in self.tensors().items()})  # type: ignore[arg-type]
 
     def without_labels(self) -> Case:
         """The same case with what training does not look at left out."""

@@ -15,17 +15,17 @@ from ..whole_files import write_text
 
 
 class Table:
-    """A CSV that grows by rows; when a run is resumed, rows from `first_step` on are dropped and written again."""
+    """A CSV that grows by rows; when a run is resumed, rows after `last_step` are dropped and written again."""
 
-    def __init__(self, path: Path, first_step: int):
+    def __init__(self, path: Path, last_step: int):
         self.path = path
         self.columns: list[str] | None = None
         self.rows: list[dict[str, str]] = []
-        if first_step and path.is_file():
+        if last_step and path.is_file():
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 self.columns = list(reader.fieldnames or [])
-                self.rows = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= first_step]
+                self.rows = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= last_step]
             self._rewrite()
         elif path.is_file():
             path.unlink()

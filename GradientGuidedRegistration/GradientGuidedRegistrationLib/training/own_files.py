@@ -116,12 +116,12 @@ class FileSource:
     def _prepare(self, case: CaseFiles) -> Path:
         """The case's arrays on disk; made if they are not there or the files have changed."""
         files = [p for p in (case.fixed, case.moving, case.fixed_labels, case.moving_labels) if p is not None]
-        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "3"]
+        stamp = [f"{p} {_newest(p)}" for p in files] + [str(self.spacing), self.initialization, "4"]
         target = self.cache / f"{hashlib.sha256(' '.join(stamp).encode()).hexdigest()[:24]}.npz"
         if not target.is_file():
             arrays = _on_working_grid(case, self.spacing, self.initialization)
             with replacing(target) as temporary, open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays)  # type: ignore[arg-type]
         return target
 
 

@@ -217,9 +217,12 @@ class Trainer:
             group["lr"] = rate
         self.network.train()
         kind = _PRECISIONS[s.precision]
-        with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
-            if s.coarse_first:
+        if s.coarse_first:
+            # In a block of its own: weights that are cast where no gradient is wanted are kept to the end of the block,
+            # and PyTorch before 2.11 would take them for the step itself.
+            with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
                 case = seen_in_step(case, self.network, self.step, s.seed)
+        with torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
             prediction = self.parallel(case.moving, case.fixed)
         loss = self.objective(
             prediction, case.moving_full, case.fixed, fixed_mask=case.fixed_mask, moving_mask=case.moving_mask
