@@ -250,6 +250,8 @@ def test_a_transform_that_was_inverted_is_no_result_any_more(panel: Any, show: A
     for button in (panel.ui.fadeButton, panel.ui.reportButton):
         assert not button.enabled
     assert "was inverted or changed" in panel.ui.reportButton.toolTip
+    panel.ui.applySelector.setCurrentNode(nodes.inverseTransform)
+    assert not panel.ui.applyButton.enabled and "was inverted or changed" in panel.ui.applyButton.toolTip
     nodes.transform.Inverse()
     panel.resultSection.update()
     assert panel.ui.reportButton.enabled

@@ -46,6 +46,8 @@ class ApplySection:
     def _missing(self) -> str:
         if self._node("transform") is None:
             return _("Register first.")
+        if self._shown is not None and self._shown.other_transform:
+            return self._shown.other_transform
         if self.ui.sideComboBox.currentIndex == 1 and self._node("inverse") is None:
             return _("Tick «Inverse transform» under Output and register again.")
         return "" if self.ui.applySelector.currentNode() is not None else _("Choose what to apply the transform to.")

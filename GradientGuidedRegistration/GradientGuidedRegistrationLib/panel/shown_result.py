@@ -68,17 +68,26 @@ class ShownResult:
     @property
     def changed(self) -> str:
         """What was changed since the registration, and what to do; empty if nothing was."""
-        from .. import mrml
-
-        transform = self.node("transform")
-        if transform is not None and not mrml.holds_field(transform):
-            return _("The transform '{name}' was inverted or changed: it is not that result any more. Undo that, or "
-                     "register again.").format(name=transform.GetName())  # fmt: skip
+        if self.other_transform:
+            return self.other_transform
         try:
             self._watch.check(self.node("fixed"), self.node("moving"))
         except InputError as error:
             return str(error)
         return ""
+
+    @property
+    def other_transform(self) -> str:
+        """That the transform is not that of the registration any more, and what to do; empty if it is, or is gone."""
+        from .. import mrml
+
+        transform = self.node("transform")
+        if transform is None or mrml.holds_field(transform):
+            return ""
+        text = _(
+            "The transform '{name}' was inverted or changed: it is no result any more. Undo that, or register again."
+        )
+        return text.format(name=transform.GetName())
 
     @property
     def review(self) -> Any:
