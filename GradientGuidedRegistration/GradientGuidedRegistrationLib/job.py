@@ -143,7 +143,7 @@ def read_names(path: Path) -> dict[int, str]:
         "".join(names.values()).encode("utf-8")  # JSON may have half a letter, which nothing can write
         return names
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"The label names {path} cannot be read ({error}); give a JSON file of names.") from None
+        raise InputError(f"The label names {path} cannot be read ({error}); give a JSON object of names.") from None
 
 
 def peak_memory_mb() -> float | None:

@@ -13,8 +13,6 @@ from pathlib import Path
 PREFIX = ".writing-"
 _LONGEST_SUFFIX = 32  # so that a legal name does not become too long a temporary one
 _LONGEST_IN_PART = 240  # bytes
-_UMASK = os.umask(0o077)  # asked for once: meanwhile other threads' files would be open to all
-os.umask(_UMASK)
 
 
 @contextmanager
@@ -43,7 +41,7 @@ def replacing(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     try:
         yield temporary
         _to_disk(temporary)
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes private files
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -115,3 +113,9 @@ def _to_disk(path: Path) -> None:
     """Wait until the content is on the disk, so that a power cut cannot leave an empty file under the final name."""
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be set: what another thread makes meanwhile is private, not open to all
+    os.umask(mask)
+    return mask

@@ -174,8 +174,11 @@ def test_masks_on_any_grid(phantom):
     coarse = sitk.Resample(mask, (26, 26, 26), sitk.Transform(), sitk.sitkNearestNeighbor, mask.GetOrigin(), (6.0,) * 3)
     masked = register(phantom["fixed"], phantom["moving"], PAIR_ALONE, fixed_mask=coarse)
     assert target_error(masked, phantom) < 4.0
-    with pytest.raises(InputError, match="fixed mask covers almost nothing"):
+    with pytest.raises(InputError, match="fixed mask is empty"):
         register(phantom["fixed"], phantom["moving"], PAIR_ALONE, fixed_mask=coarse * 0)
+    coarse.SetOrigin((5000.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="fixed mask covers almost nothing"):
+        register(phantom["fixed"], phantom["moving"], PAIR_ALONE, fixed_mask=coarse)
 
 
 def test_progress_and_cancel(phantom):

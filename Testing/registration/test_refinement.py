@@ -199,7 +199,7 @@ def test_what_glides_along_a_wall_does_not_drag_the_wall_along():
     found, _ = refine(descriptors)
     descent = refinement._Descent(descriptors, 30, 0)
     smooth = tuple(replace(stage, rough=smoothness.roughness, smoothness=1.0) for stage in STAGES)
-    dragged, _ = descent.result(descent.through(smooth, descent.velocity_of(None), lambda fraction: None))
+    dragged = descent.result(descent.through(smooth, descent.velocity_of(None), lambda fraction: None))
     beside = (..., slice(wall - 8, wall - 4))
     assert error(found, truth, beside) < 0.75 * error(dragged, truth, beside)
     assert jacobian_determinant(found).min() > 0

@@ -115,8 +115,7 @@ def refine(
     begun = torch.stack([velocity for velocity, used in zip(tried, is_used) if used]).mean(0)
     velocity, is_new = descent.to_the_end(others, begun, _between(share * len(starts), 1.0, progress))
     progress(1.0)
-    displacement, is_better = descent.result(velocity)
-    return displacement, prediction is not None and is_used[-1] and is_better and not is_new
+    return descent.result(velocity), prediction is not None and is_used[-1] and not is_new
 
 
 def _fitting(stages: tuple[Stage, ...], descriptors: Descriptors) -> tuple[Stage, ...]:
@@ -147,14 +146,14 @@ class _Descent:
         return problem.dissimilarity(lambda subset: lattice.displacement(velocity, problem.along(self.weights, subset)))
 
     @torch.no_grad()
-    def result(self, velocity: Tensor) -> tuple[Tensor, bool]:
-        """Return the displacement, or none at all where the pair is more similar as it is, and which of the two it is.
+    def result(self, velocity: Tensor) -> Tensor:
+        """Return the displacement, or none at all where the pair is more similar as it is.
 
         Identical images would otherwise be left a few hundredths of a voxel apart by the last steps.
         """
         still = self.velocity_of(None)
         is_better = self.dissimilarity(velocity) < self.dissimilarity(still)
-        return self.lattice.displacement(velocity if is_better else still), is_better
+        return self.lattice.displacement(velocity if is_better else still)
 
     @torch.no_grad()
     def apart(self, one: Tensor, other: Tensor) -> float:

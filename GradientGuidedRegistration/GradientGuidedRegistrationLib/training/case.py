@@ -58,9 +58,14 @@ class Case:
 
 
 def join(cases: list[Case]) -> Case:
-    """A batch of cases of one size. Something that not all of them have is left out, masks are filled with ones."""
+    """A batch of cases of one size. Something that not all of them have is left out, masks are filled with ones.
+
+    Own pairs are read from files and phantoms may be made on a GPU: then that is where the batch is.
+    """
     if len(cases) == 1:
         return cases[0]
+    device = next((case.fixed.device for case in cases if case.fixed.device.type != "cpu"), cases[0].fixed.device)
+    cases = [case.to(device) for case in cases]
     joined: dict[str, Any] = {}
     for name in ("fixed", "moving", "moving_full", "fixed_labels", "moving_labels", "displacement"):
         values = [getattr(case, name) for case in cases]

@@ -81,8 +81,7 @@ class Steps(Dataset):
         else:
             case = self._phantom(((step // s.reuse) * s.batch + slot) * self.world + self.rank, slot)
         case = case.without_labels()
-        case = augmented(case, d, with_warp=own >= 0) if s.augment else case
-        return case.to(self.phantoms.device)  # a batch may hold own pairs, which are read from files, and phantoms
+        return augmented(case, d, with_warp=own >= 0) if s.augment else case
 
     def _phantom(self, number: int, slot: int) -> Case:
         if slot not in self._last or self._last[slot][0] != number:
