@@ -242,12 +242,13 @@ def test_what_is_deleted_is_not_replaced_by_its_neighbour(filled: Any, scene: An
 def test_a_scene_that_is_added_empties_no_choice(filled: Any, scene: Any, tmp_path: Path) -> None:
     """Slicer's node selectors forget what they show while a scene is imported."""
     parameters = filled._parameterNode
+    filled.onSwap()  # they would not be recognised as that
     chosen = parameters.fixedVolume, parameters.movingVolume
     parameters.spacing = 4.0
     empty = lambda *_: [  # noqa: E731
         selector.setCurrentNode(None) for selector in (filled.ui.fixedSelector, filled.ui.movingSelector)
     ]
-    scene.AddObserver(scene.NodeAddedEvent, empty)
+    scene.AddObserver(scene.StartImportEvent, empty)
     path = tmp_path / "points.mrml"
     path.write_text('<MRML version="Slicer5" userTags=""><MarkupsFiducial id="F1" name="F"/></MRML>', encoding="utf-8")
     scene.SetURL(str(path))
