@@ -131,6 +131,9 @@ def test_without_overlap(pair):
     away.SetOrigin((1000.0, 1000.0, 1000.0))
     with pytest.raises(InputError, match="too far for one patient"):
         linear.align(fixed, normalize(away), "rigid")
+    lost = sitk.TranslationTransform(3, (900.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="Through the initial transform the fixed and .* do not overlap"):
+        linear.align(fixed, normalize(pair["moving"]), "rigid", lost)
 
 
 @pytest.mark.parametrize("seed", [4, 2**32 - 1])

@@ -119,7 +119,6 @@ __all__ = [
 
 _NAMES = {
     "colours": ("register_colours",),
-    "geometry": ("parent_to_world",),
     "evaluation_nodes": (
         "compare_nodes",
         "export_csv",
@@ -127,6 +126,7 @@ _NAMES = {
         "plot_nodes_from_table",
         "table_node_from_comparison",
     ),
+    "geometry": ("parent_to_world",),
     "images": ("grid_from_node", "image_from_node", "volume_node_from_image"),
     "labels": ("carry_labels", "check_labels", "labels_from_node", "segment_names"),
     "maps": ("disagreement_node", "expected_error_node", "gradient_map_node", "jacobian_node", "mixed_node"),

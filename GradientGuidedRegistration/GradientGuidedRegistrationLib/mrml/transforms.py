@@ -77,8 +77,7 @@ def grid_transform(field: sitk.Image) -> Any:
 
 def holds_field(node: Any) -> bool:
     """Whether a transform node holds a field as `transform_node_from_field` puts it, and was not inverted since."""
-    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
-    return transform is not None and transform.GetDisplacementGrid() is not None
+    return _own_grid(node) is not None
 
 
 def field_from_node(node: Any) -> sitk.Image | None:
@@ -86,9 +85,9 @@ def field_from_node(node: Any) -> sitk.Image | None:
 
     None for a transform of another kind, such as one that was inverted or has another hardened onto it.
     """
-    if not holds_field(node):
+    transform = _own_grid(node)
+    if transform is None:
         return None
-    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
     data = transform.GetDisplacementGrid()
     matrix = np.eye(4)
     matrix[:3, :3] = matrix_from_vtk(transform.GetGridDirectionMatrix())[:3, :3] * data.GetSpacing()
@@ -98,6 +97,12 @@ def field_from_node(node: Any) -> sitk.Image | None:
     lps = sitk.GetImageFromArray(flipped.astype(np.float32), isVector=True)
     lps.CopyInformation(field)
     return lps
+
+
+def _own_grid(node: Any) -> Any:
+    """The grid transform, with its grid, that a node is from its parent; None for a node of another kind."""
+    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
+    return transform if transform is not None and transform.GetDisplacementGrid() is not None else None
 
 
 def transform_from_node(node: Any, reference: sitk.Image | None = None, movingNode: Any = None) -> sitk.Transform:

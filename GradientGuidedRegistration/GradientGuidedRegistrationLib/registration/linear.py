@@ -215,7 +215,7 @@ def align(
         InputError: when the images do not overlap and may not be moved, or lie implausibly far apart.
     """
     identity = _identity(fixed.image)
-    _check_overlap(fixed.image, moving.image, initial or identity, initialization)
+    _check_overlap(fixed.image, moving.image, initial, initialization)
     if initialization == "none":
         return initial or identity
     coarse_mm, middle_mm, finest_mm = _spacings(fixed.image)
@@ -358,16 +358,15 @@ def _spacings(image: sitk.Image) -> tuple[float, float, float]:
     return coarse, coarse / 2, max(coarse / 4, min(_FINEST_MM, coarse / 2) * 0.999)
 
 
-def _check_overlap(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, initialization: str) -> None:
+def _check_overlap(fixed: sitk.Image, moving: sitk.Image, initial: sitk.Transform | None, initialization: str) -> None:
     there = Grid.of(moving).corners
-    corners = Grid.of(fixed).corners_through(start)
+    corners = Grid.of(fixed).corners if initial is None else Grid.of(fixed).corners_through(initial)
     gap = np.maximum(np.maximum(there.min(0) - corners.max(0), corners.min(0) - there.max(0)), 0)
-    if gap.max() == 0:
+    is_moved = initialization != "none"
+    if gap.max() == 0 or (is_moved and np.all(gap <= _MAXIMUM_GAP_MM)):
         return
-    apart = f"The fixed and the moving image do not overlap in space: {np.linalg.norm(gap):.0f} mm lie between them"
-    if not start.IsLinear() or np.any(np.abs(Grid.of(fixed).corners - corners) > 1):  # an initial transform
-        raise InputError(f"Through the initial transform {apart[0].lower()}{apart[1:]}; give another, or none.")
-    if initialization == "none":
-        raise InputError(f"{apart}; choose rigid initialization or give an initial transform.")
-    if np.any(gap > _MAXIMUM_GAP_MM):
-        raise InputError(f"{apart}, too far for one patient; check their origins or give an initial transform.")
+    apart = f"the fixed and the moving image do not overlap in space: {np.linalg.norm(gap):.0f} mm lie between them"
+    if initial is not None:
+        raise InputError(f"Through the initial transform {apart}; give another, or none.")
+    way = ", too far for one patient; check their origins" if is_moved else "; choose rigid initialization"
+    raise InputError(f"T{apart[1:]}{way} or give an initial transform.")
